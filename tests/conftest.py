@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import copier
+import jinja2
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +47,18 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+_compiled: dict[tuple[Any, ...], Any] = {}
+_compile = jinja2.Environment.compile
+
+
+def compile_once(environment: jinja2.Environment, source: str, *args: Any, **kwargs: Any) -> Any:
+    """Do what `jinja2.Environment.compile` does, with a memory."""
+    key = (source, *args, *kwargs.items())
+    if key not in _compiled:
+        _compiled[key] = _compile(environment, source, *args, **kwargs)
+    return _compiled[key]
+
+
 def render_into(template: Path, destination: Path, answers: Answers) -> Path:
     """Render a service as `copier copy` does, without trust.
 
@@ -55,6 +68,9 @@ def render_into(template: Path, destination: Path, answers: Answers) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         # Saves a `git config` for every file; a plain folder needs no git.
         patch.setattr("copier._main.is_git_available", lambda: False)
+        # Copier compiles every template at every copy. The settings of Jinja
+        # are the same each time, so once a session is enough.
+        patch.setattr("jinja2.Environment.compile", compile_once)
         copier.run_copy(
             str(template), destination, data=answers, defaults=True, quiet=True, unsafe=False
         )

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -34,6 +35,8 @@ HEADER = """\
 # distributions: packages in the locks; a project cannot depend on its own name
 # modules: keywords, the standard library (every Python met so far), import
 #          names of the dependencies, folders of the project
+#
+# Text, not lists: Copier reads this at each copy, and YAML lists are slow.
 """
 
 
@@ -72,8 +75,8 @@ def modules(project: Path) -> list[str]:
 
 def main() -> None:
     """Write the locks and the reserved names."""
-    known = yaml.safe_load(RESERVED.read_text()) if RESERVED.exists() else {"modules": []}
-    names = {*known["modules"], *keyword.kwlist, *sys.stdlib_module_names, *FOLDERS}
+    known = yaml.safe_load(RESERVED.read_text())["modules"].split()
+    names = {*known, *keyword.kwlist, *sys.stdlib_module_names, *FOLDERS}
     distributions: set[str] = set()
     for name, answers in SETS.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -81,12 +84,17 @@ def main() -> None:
             names.update(modules(Path(folder)))
         (LOCKS / f"{name}.lock").write_text(lock)
         distributions.update(package["name"] for package in tomllib.loads(lock)["package"])
+    names.update(name.replace("-", "_") for name in distributions)
     # Only what passes the rule for the name itself needs a place in the list.
-    lists = {
-        "distributions": sorted(distributions),
-        "modules": sorted(name for name in names if name[0].isalpha() and name.islower()),
-    }
-    RESERVED.write_text(HEADER + yaml.safe_dump(lists, width=100))
+    names = {name for name in names if name[0].isalpha() and name.islower()}
+    lists = {"distributions": distributions, "modules": names}
+    RESERVED.write_text(
+        HEADER
+        + "".join(
+            f"{key}: >-\n{textwrap.indent(textwrap.fill(' '.join(sorted(value)), 96), '  ')}\n"
+            for key, value in lists.items()
+        )
+    )
 
 
 if __name__ == "__main__":
