@@ -3,7 +3,12 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,8 +101,68 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
 @pytest.fixture(scope="session")
 def engine() -> None:
     """Skip without a Docker engine; `.ci/run` fails when that happens."""
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(["docker", "version"], capture_output=True).returncode
-    ):
+    if shutil.which("docker") is None or not succeeds("docker", "version"):
         pytest.skip("no Docker engine answers")
+
+
+def succeeds(*command: str | Path) -> bool:
+    """Tell whether a command exits with 0."""
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def run(*command: str | Path, cwd: Path | None = None, **environment: str) -> str:
+    """Run a command, with more environment variables, and return its standard output.
+
+    Raises:
+        AssertionError: it failed; the message holds what it printed.
+    """
+    # Poetry, copier and the linters are those of the tests' own environment.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | {"PATH": path} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-8000:]}\n{done.stderr[-8000:]}"
+    return done.stdout
+
+
+def eventually(check: Callable[[], Any], seconds: float = 30) -> Any:
+    """Call until it returns something true and raises nothing; return that.
+
+    Raises:
+        TimeoutError: it did not come true in time; the last error is its cause.
+    """
+    end = time.monotonic() + seconds
+    last: Exception | None = None
+    while time.monotonic() < end:
+        try:
+            if result := check():
+                return result
+        except (AssertionError, OSError) as error:
+            last = error
+        time.sleep(0.2)
+    raise TimeoutError(f"not true within {seconds} s") from last
+
+
+def request(url: str, document: Any = None) -> tuple[int, dict[str, Any]]:
+    """Ask for a JSON document, with POST when one is sent; return the status and the answer."""
+    body = None if document is None else json.dumps(document).encode()
+    sent = urllib.request.Request(url, body, {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(sent, timeout=10) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def free_port() -> int:
+    """Find a TCP port of this machine that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
