@@ -12,6 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT, Render
 from packaging.version import Version
+from poetry.packages.locker import Locker
 
 VERSIONS: dict[str, Any] = yaml.safe_load((ROOT / "extensions/versions.yml").read_text())
 LOCKS = sorted((ROOT / "extensions/locks").glob("*.lock"))
@@ -137,6 +138,14 @@ def test_every_lock_is_rendered_as_it_stands(render: Render) -> None:
     rendered = {(render(**answers) / "poetry.lock").read_bytes() for answers in matrix.COMBINATIONS}
 
     assert rendered == {path.read_bytes() for path in LOCKS}
+
+
+def test_every_rendered_lock_fits_its_project(render: Render) -> None:
+    """Check what `poetry check --lock` checks, for every combination."""
+    for answers in matrix.COMBINATIONS:
+        service = render(**answers)
+        project = tomllib.loads((service / "pyproject.toml").read_text())
+        assert Locker(service / "poetry.lock", project).is_fresh(), matrix.name(answers)
 
 
 def test_reserved_names_cover_what_is_locked() -> None:
