@@ -1,17 +1,36 @@
-"""Promise 2: a rendered service installs and passes its own lint, types and tests."""
+"""Promise 2: a rendered service installs, passes its own checks, and its verbs do what they say."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import matrix
 import pytest
-from conftest import Answers, Render, free_port, run, succeeds
+from conftest import Answers, Render, eventually, free_port, request, run, succeeds
 
 pytestmark = [pytest.mark.project, pytest.mark.usefixtures("engine")]
 
 
-def service(render: Render, answers: Answers, folder: Path) -> Path:
-    """Copy a rendering to where a user would have it: a repository of its own."""
+@dataclass(frozen=True)
+class Workspace:
+    """A rendered service where a user would have it: a repository, installed."""
+
+    folder: Path
+    database: str
+    environment: dict[str, str]
+
+    def run(self, *command: str) -> str:
+        """Run a command in it."""
+        return run(*command, cwd=self.folder, **self.environment)
+
+
+def repository(render: Render, answers: Answers, folder: Path) -> Path:
+    """Copy a rendering and commit it."""
     shutil.copytree(render(**answers), folder)
     run("git", "init", "--quiet", cwd=folder)
     run("git", "add", "--all", cwd=folder)
@@ -19,34 +38,96 @@ def service(render: Render, answers: Answers, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("database", matrix.values("database"))
-def test_make_install_check_test(render: Render, tmp_path: Path, database: str) -> None:
-    folder = service(render, {"database": database}, tmp_path / "service")
+@pytest.fixture(scope="module", params=matrix.values("database"))
+def workspace(
+    request: pytest.FixtureRequest, render: Render, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workspace]:
+    database = request.param
+    folder = repository(
+        render, {"database": database}, tmp_path_factory.mktemp("project") / "service"
+    )
     settings = (folder / ".env.example").read_text().replace("5432", str(free_port()))
     (folder / ".env").write_text(settings)
     environment = {
-        "POETRY_VIRTUALENVS_IN_PROJECT": "true",
         "COMPOSE_PROJECT_NAME": f"project-{database}",
+        "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+        "PORT": str(free_port()),
     }
+    workspace = Workspace(folder, database, environment)
     try:
-        run("make", "install", cwd=folder, **environment)
-        run("make", "check", cwd=folder, **environment)
-        run("make", "test", cwd=folder, **environment)
-        # The hook runs all of it once more, at the first commit.
-        (folder / "README.md").write_text("changed\n")
-        run("git", "commit", "--quiet", "--all", "--message", "x", cwd=folder, **environment)
-        assert run("git", "status", "--porcelain", cwd=folder) == ""
+        workspace.run("make", "install")
+        yield workspace
     finally:
-        run("make", "down", cwd=folder, **environment)
+        workspace.run("docker", "compose", "down", "--volumes")
+
+
+def test_make_check(workspace: Workspace) -> None:
+    workspace.run("make", "check")
+
+
+def test_make_test(workspace: Workspace) -> None:
+    workspace.run("make", "test")
+
+
+def test_the_git_hook_runs_the_checks(workspace: Workspace) -> None:
+    (workspace.folder / "src/my_service/wrong.py").write_text("import os\n")
+    workspace.run("git", "add", "--all")
+
+    with pytest.raises(AssertionError, match="Missing docstring"):
+        workspace.run("git", "commit", "--message", "wrong")
+
+    workspace.run("git", "rm", "--quiet", "--force", "src/my_service/wrong.py")
+    assert workspace.run("git", "status", "--porcelain") == ""
+
+
+def test_make_run_answers(workspace: Workspace) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["make", "run"],
+        cwd=workspace.folder,
+        env=os.environ | workspace.environment | {"PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            url = f"http://127.0.0.1:{workspace.environment['PORT']}/health/ready"
+            assert eventually(lambda: request(url)[0] == 200)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("workspace", ["postgresql"], indirect=True)
+def test_a_new_migration_passes_the_checks_and_the_tests(workspace: Workspace) -> None:
+    models = workspace.folder / "src/my_service/models.py"
+    models.write_text(models.read_text() + "    colour: Mapped[str | None]\n")
+    workspace.run("make", "migrate")
+
+    workspace.run("make", "migration", "m=add colour")
+    workspace.run("make", "migrate")
+
+    (written,) = (workspace.folder / "migrations/versions").glob("*_add_colour.py")
+    assert "add_column" in written.read_text()
+    workspace.run("make", "check")
+    workspace.run("make", "test")
+
+
+@pytest.mark.parametrize("workspace", ["postgresql"], indirect=True)
+def test_a_migration_without_a_name_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(AssertionError, match="Say what changes"):
+        workspace.run("make", "migration")
 
 
 @pytest.mark.parametrize("python", matrix.values("python_version"))
-def test_tests_pass_on_every_interpreter_here(render: Render, tmp_path: Path, python: str) -> None:
-    """Cover Pythons without an image too, such as one that is not yet or no longer built."""
+def test_checks_and_tests_pass_on_every_interpreter_here(
+    render: Render, tmp_path: Path, python: str
+) -> None:
+    """Cover a Python whose image cannot be had, too."""
     interpreter = shutil.which(f"python{python}")
     if interpreter is None or not succeeds(interpreter, "--version"):
         pytest.skip(f"no python{python} on this machine; its image is tested all the same")
-    folder = service(render, {"database": "none", "python_version": python}, tmp_path / "service")
+    answers = {"database": "none", "python_version": python}
+    folder = repository(render, answers, tmp_path / "service")
     environment = {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}
     run("poetry", "env", "use", interpreter, cwd=folder, **environment)
     run("poetry", "sync", cwd=folder, **environment)

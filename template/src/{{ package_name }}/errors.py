@@ -12,14 +12,6 @@ from starlette.exceptions import HTTPException
 from .middleware import REQUEST_ID_HEADER
 
 
-class Invalid(BaseModel):
-    """One reason why a request is not valid."""
-
-    type: str
-    loc: list[str | int]
-    msg: str
-
-
 class Problem(BaseModel):
     """Problem details."""
 
@@ -28,7 +20,9 @@ class Problem(BaseModel):
     status: int
     detail: str | None = None
     request_id: str
-    errors: list[Invalid] | None = Field(default=None, description="Only with status 422")
+    errors: list[dict[str, Any]] | None = Field(
+        default=None, description="With status 422: `type`, `loc` and `msg` of each mistake"
+    )
 
 
 # For a router's `responses=`: documents the errors of all its routes, in place
