@@ -2,7 +2,7 @@
 
 Run it after a pin in extensions/versions.yml has moved; it needs git and GitHub:
 
-    python tests/facts/refresh.py
+    python tests/actions.py
 """
 
 import subprocess
@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-_FACTS = Path(__file__).with_name("actions.yml")
-_VERSIONS = Path(__file__).parents[2] / "extensions" / "versions.yml"
+FACTS = Path(__file__).with_suffix(".yml")
+_VERSIONS = Path(__file__).parents[1] / "extensions" / "versions.yml"
 _HEADER = """\
-# What each pinned action takes and gives. Written by tests/facts/refresh.py.
+# What each pinned action takes and gives. Written by tests/actions.py.
 #
 # sha:      the commit that the tag `version` points to
 # required: inputs that must be given and have no default
@@ -40,11 +40,11 @@ def read(action: str, version: str) -> dict[str, Any]:
                 ["git", *arguments], cwd=clone, check=True, capture_output=True, text=True
             ).stdout
 
-        git("init", "--quiet")
-        url = f"https://github.com/{owner}/{name}"
-        git("fetch", "--quiet", "--depth", "1", url, f"refs/tags/{version}")
+        # Without the files, which are megabytes of bundled JavaScript.
+        options = ["--quiet", "--bare", "--depth=1", "--filter=blob:none", f"--branch={version}"]
+        git("clone", *options, f"https://github.com/{owner}/{name}", ".")
         # An annotated tag is an object of its own: the pin is the commit below it.
-        sha = git("rev-parse", "FETCH_HEAD^{commit}").strip()
+        sha = git("rev-parse", "HEAD^{commit}").strip()
         file = "/".join([*folder, "action.yml"])
         if not git("ls-tree", sha, file):
             file = file.removesuffix("yml") + "yaml"
@@ -65,10 +65,10 @@ def read(action: str, version: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write tests/facts/actions.yml anew."""
+    """Write tests/actions.yml anew."""
     pins = yaml.safe_load(_VERSIONS.read_text())["actions"]
     facts = {action: read(action, pin["version"]) for action, pin in pins.items()}
-    _FACTS.write_text(_HEADER + yaml.safe_dump(facts, width=96))
+    FACTS.write_text(_HEADER + yaml.safe_dump(facts, default_flow_style=None, width=96))
 
 
 if __name__ == "__main__":
