@@ -9,8 +9,8 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,6 @@ class Job:
     workspace: Path
     permissions: dict[str, str]
     env: dict[str, str]
-    outcomes: list[Step] = field(default_factory=list)
 
 
 Action = Callable[[Job, dict[str, str]], dict[str, str]]
@@ -308,23 +307,20 @@ class Runner:
             action = self.actions[step["uses"].partition("@")[0]]
             given = {k: self._fill(v, contexts, status) for k, v in step.get("with", {}).items()}
             try:
-                outputs, failure = action(job, given), ""
+                outputs, log, failed = action(job, given), "", False
             except (AssertionError, OSError, subprocess.CalledProcessError) as error:
-                detail = getattr(error, "stderr", None) or ""
-                outputs, failure = {}, f"{error}\n{detail}"
+                outputs, log, failed = {}, f"{error}\n{getattr(error, 'stderr', '')}", True
         else:
-            outputs, failure = self._shell(step, job, contexts, status)
+            outputs, log, failed = self._shell(step, job, contexts, status)
         if "id" in step:
             contexts["steps"][step["id"]] = {"outputs": outputs}
-        # GitHub prints what a step writes; so does pytest when the test fails.
-        print(f"--- {job.name}: {name}\n{failure or outputs.get('', '')}")
-        if failure:
-            return Step(job.name, name, "failure", failure)
-        return Step(job.name, name, "success", outputs.get("", ""))
+        # GitHub shows what a step writes; so does pytest when the test fails.
+        print(f"--- {job.name}: {name}{' (failed)' if failed else ''}\n{log}")
+        return Step(job.name, name, "failure" if failed else "success", log)
 
     def _shell(
         self, step: dict[str, Any], job: Job, contexts: dict[str, Any], status: dict[str, bool]
-    ) -> tuple[dict[str, str], str]:
+    ) -> tuple[dict[str, str], str, bool]:
         output = self.folder / "output"
         output.write_text("")
         script = self.folder / "script.sh"
@@ -340,8 +336,5 @@ class Runner:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        if done.returncode:
-            return {}, done.stdout + f"exit code {done.returncode}"
-        lines: Iterator[str] = iter(output.read_text().splitlines())
-        outputs = dict(line.split("=", 1) for line in lines)
-        return outputs | {"": done.stdout}, ""
+        outputs = dict(line.split("=", 1) for line in output.read_text().splitlines())
+        return outputs, done.stdout, done.returncode != 0
