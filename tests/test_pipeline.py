@@ -208,14 +208,37 @@ class Machine:
         return {}
 
 
+def make(render: Render, registry: str, folder: Path, database: str = "postgresql") -> Machine:
+    project = render(
+        service_name="Pipeline Probe",
+        github_owner="Acme-Inc",
+        clouds=["aws", "azure"],
+        database=database,
+    )
+    return Machine(project, registry, folder)
+
+
 @pytest.fixture
-def machine(
-    render: Render, registry: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> Machine:
-    answers = {"service_name": "Pipeline Probe", "github_owner": "Acme-Inc"}
-    database = getattr(request, "param", "postgresql")
-    project = render(**answers, clouds=["aws", "azure"], database=database)
-    return Machine(project, registry, tmp_path)
+def machine(render: Render, registry: str, tmp_path: Path) -> Machine:
+    return make(render, registry, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pushed(
+    render: Render, registry: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Machine, Run]:
+    """Push to main, where AWS is set up and Azure is not."""
+    machine = make(render, registry, tmp_path_factory.mktemp("pushed"))
+    return machine, machine.run(PUSH, variables=AWS)
+
+
+@pytest.fixture
+def later(pushed: tuple[Machine, Run]) -> Machine:
+    """Return the machine after the push, with nothing called yet."""
+    machine, _ = pushed
+    Path(machine.env["CALLS"]).unlink(missing_ok=True)
+    machine.record.clear()
+    return machine
 
 
 def jobs(result: str, *names: str) -> dict[str, str]:
@@ -223,24 +246,8 @@ def jobs(result: str, *names: str) -> dict[str, str]:
     return {job: result if job in names else "skipped" for job in JOBS}
 
 
-@pytest.mark.parametrize("machine", ["postgresql", "none"], indirect=True)
-@pytest.mark.parametrize("fork", [False, True])
-def test_a_pull_request_is_tested_and_scanned_and_leaves_nothing(
-    machine: Machine, fork: bool
-) -> None:
-    before = machine.tags()
-    run = machine.run(PULL_REQUEST, read_only=fork)
-
-    assert run.jobs == jobs("success", "verify", "scan")
-    assert [what for what, _ in machine.record] == ["build", "build"]
-    assert [c["image"] for c in machine.calls("trivy") if c["command"] == "image"] == [
-        f"{SLUG}:local"
-    ]
-    assert machine.tags() == before
-
-
-def test_what_is_published_is_what_was_tried_and_scanned(machine: Machine) -> None:
-    run = machine.run(PUSH, variables=AWS)
+def test_what_is_published_is_what_was_tried_and_scanned(pushed: tuple[Machine, Run]) -> None:
+    machine, run = pushed
 
     assert run.jobs == dict.fromkeys(JOBS, "success")
     digest = machine.digest(SHA)
@@ -256,59 +263,33 @@ def test_what_is_published_is_what_was_tried_and_scanned(machine: Machine) -> No
     assert published in run.summary
 
 
-def test_an_unknown_target_is_a_notice(machine: Machine) -> None:
-    run = machine.run(PUSH)
+def test_a_cloud_that_is_not_set_up_is_a_notice(pushed: tuple[Machine, Run]) -> None:
+    _, run = pushed
 
-    assert run.jobs == dict.fromkeys(JOBS, "success")
-    assert run.ran("deploy-aws") == ["Skip, as nothing is set up"]
+    assert run.ran("deploy-azure") == ["Skip, as nothing is set up"]
     assert "::notice" in run.log("deploy-azure", "Skip, as nothing is set up")
-    assert machine.calls("deploy") == []
 
 
-def test_vulnerabilities_stop_the_release(machine: Machine) -> None:
-    machine.env["FINDINGS"] = '["CVE-2026-1"]'
-    before = machine.tags()
-    public = PUSH | {"event": {"repository": {"private": False}}}
-    run = machine.run(public, variables=AWS)
-
-    assert run.jobs["scan"] == "failure"
-    assert {run.jobs[job] for job in ("publish", "release", "deploy-aws")} == {"skipped"}
-    assert ("sarif", {"results": "1"}) in machine.record
-    assert "CVE-2026-1" in run.summary
-    assert machine.tags() == before
-
-
-def test_a_failing_test_pushes_nothing(machine: Machine) -> None:
-    (machine.repository / "tests/test_failing.py").write_text(
-        '"""Fails."""\n\n\ndef test_failing() -> None:\n    assert 1 == 2\n'
-    )
-    run = machine.run(PUSH, variables=AWS)
-
-    assert run.jobs == jobs("skipped") | {"verify": "failure"}
-    assert "test_failing" in run.log("verify", "Test, against the PostgreSQL of Compose")
-    assert [what for what, _ in machine.record] == ["build"]
-
-
-def test_an_image_of_another_commit_is_not_published(machine: Machine) -> None:
-    dockerfile = machine.repository / "Dockerfile"
-    dockerfile.write_text(dockerfile.read_text().replace("ENV COMMIT=$COMMIT", "ENV COMMIT=other"))
-    run = machine.run(PUSH)
-
-    assert run.jobs["scan"] == "failure"
-    assert "not " + SHA in run.log("scan", "Start it and ask for its commit")
-    assert "Show the logs" in run.ran("scan")
-    assert run.jobs["publish"] == "skipped"
-
-
-def test_a_roll_back_deploys_the_earlier_image_alone(machine: Machine) -> None:
-    machine.run(PUSH)
-    earlier = machine.digest(SHA)
-    run = machine.run(DISPATCH | {"sha": "f" * 40}, inputs={"digest": earlier}, variables=AWS)
+def test_a_roll_back_deploys_the_earlier_image_alone(later: Machine) -> None:
+    earlier = later.digest(SHA)
+    run = later.run(DISPATCH | {"sha": "f" * 40}, inputs={"digest": earlier}, variables=AWS)
 
     assert run.jobs == jobs("success", "release", "deploy-aws", "deploy-azure")
-    assert machine.calls("deploy") == [{"IMAGE": f"{machine.image}@{earlier}", "COMMIT": SHA}]
+    assert later.calls("deploy") == [{"IMAGE": f"{later.image}@{earlier}", "COMMIT": SHA}]
     login = {"aws-region": AWS["AWS_REGION"], "role-to-assume": AWS["AWS_DEPLOY_ROLE_ARN"]}
-    assert [given for what, given in machine.record if what == "cloud"] == [login]
+    assert [given for what, given in later.record if what == "cloud"] == [login]
+
+
+def test_only_what_main_has_signed_is_deployed(later: Machine, tmp_path: Path) -> None:
+    signatures = Path(later.env["SIGNATURES"]).read_text()
+    later.env = later.env | {"SIGNATURES": str(tmp_path / "signatures")}
+    elsewhere = signatures.replace("refs/heads/main", "refs/heads/other")
+    Path(later.env["SIGNATURES"]).write_text(elsewhere)
+    assert elsewhere != signatures
+    run = later.run(DISPATCH, inputs={"digest": later.digest(SHA)}, variables=AWS)
+
+    assert run.jobs == jobs("skipped") | {"release": "failure"}
+    assert "no matching signatures" in run.log("release", "Verify the signature, read the commit")
 
 
 @pytest.mark.parametrize("digest", ["latest", "sha256:12", "sha256:" + "0" * 64 + "; id"])
@@ -320,24 +301,64 @@ def test_a_malformed_digest_is_refused(machine: Machine, digest: str) -> None:
     assert machine.calls("cosign") == []
 
 
-def test_only_what_main_has_signed_is_deployed(machine: Machine) -> None:
-    machine.run(PUSH)
-    signatures = Path(machine.env["SIGNATURES"])
-    signatures.write_text(signatures.read_text().replace("refs/heads/main", "refs/heads/other"))
-    digest = machine.digest(SHA)
-    run = machine.run(DISPATCH, inputs={"digest": digest}, variables=AWS)
+@pytest.mark.parametrize(("database", "fork"), [("postgresql", True), ("none", False)])
+def test_a_pull_request_is_tested_and_scanned_and_leaves_nothing(
+    render: Render, registry: str, tmp_path: Path, database: str, fork: bool
+) -> None:
+    machine = make(render, registry, tmp_path, database)
+    before = machine.tags()
+    run = machine.run(PULL_REQUEST, read_only=fork)
 
-    assert run.jobs == jobs("skipped") | {"release": "failure"}
-    assert "no matching signatures" in run.log("release", "Verify the signature, read the commit")
+    assert run.jobs == jobs("success", "verify", "scan")
+    assert [what for what, _ in machine.record] == ["build", "build"]
+    assert [c["image"] for c in machine.calls("trivy") if c["command"] == "image"] == [
+        f"{SLUG}:local"
+    ]
+    assert machine.tags() == before
+
+
+def test_a_failing_test_pushes_nothing(machine: Machine) -> None:
+    (machine.repository / "tests/test_failing.py").write_text(
+        '"""Fails."""\n\n\ndef test_failing() -> None:\n    assert not __doc__\n'
+    )
+    run = machine.run(PUSH, variables=AWS)
+
+    assert run.jobs == jobs("skipped") | {"verify": "failure"}
+    assert "test_failing" in run.log("verify", "Test, against the PostgreSQL of Compose")
+    assert [what for what, _ in machine.record] == ["build"]
+
+
+def test_vulnerabilities_stop_the_release(machine: Machine) -> None:
+    machine.env["FINDINGS"] = '["CVE-2026-1"]'
+    before = machine.tags()
+    public = PUSH | {"event": {"repository": {"private": False}}}
+    run = machine.run(public, variables=AWS, passed=("verify",))
+
+    stopped = jobs("skipped") | {"verify": "success", "build": "success", "scan": "failure"}
+    assert run.jobs == stopped
+    assert ("sarif", {"results": "1"}) in machine.record
+    assert "CVE-2026-1" in run.summary
+    assert machine.tags() == before
+
+
+def test_an_image_of_another_commit_is_not_published(machine: Machine) -> None:
+    dockerfile = machine.repository / "Dockerfile"
+    wrong = dockerfile.read_text().replace("ENV COMMIT=$COMMIT", "ENV COMMIT=other")
+    dockerfile.write_text(wrong)
+    run = machine.run(PUSH, passed=("verify",))
+
+    assert run.jobs["scan"] == "failure"
+    assert f"not {SHA}" in run.log("scan", "Start it and ask for its commit")
+    assert "Show the logs" in run.ran("scan")
+    assert run.jobs["publish"] == "skipped"
 
 
 def test_a_dispatch_elsewhere_than_on_main_publishes_nothing(machine: Machine) -> None:
     branch = DISPATCH | {"ref": "refs/heads/feature"}
+    digest = {"digest": "sha256:" + "0" * 64}
 
-    assert machine.run(branch).jobs == jobs("success", "verify", "scan")
-    assert set(machine.run(branch, inputs={"digest": "sha256:" + "0" * 64}).jobs.values()) == {
-        "skipped"
-    }
+    assert machine.run(branch, passed=("verify",)).jobs == jobs("success", "verify", "scan")
+    assert machine.run(branch, inputs=digest).jobs == jobs("skipped")
 
 
 # ------------------------------------------------------- Dependabot
