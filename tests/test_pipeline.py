@@ -6,7 +6,6 @@ Played by stand-ins: the actions, Trivy, cosign, gh and the deploy scripts.
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Render
+import yaml
+from conftest import ROOT, Render, free_port
 from runner import Job, Run, Runner
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
@@ -41,12 +41,13 @@ PULL_REQUEST = PUSH | {
 }
 AWS = {"AWS_REGION": "eu-central-1", "AWS_DEPLOY_ROLE_ARN": "arn:aws:iam::1:role/deploy"}
 JOBS = ("verify", "build", "scan", "publish", "release", "deploy-aws", "deploy-azure")
-# Debian's package, whose own settings ask for a password.
-REGISTRY = r"""
-FROM debian:trixie-slim
+# Debian's package, whose own settings ask for a password, on an image that is needed anyway.
+BASE = yaml.safe_load((ROOT / "extensions/versions.yml").read_text())["images"]["python-3.14"]
+REGISTRY = rf"""
+FROM {BASE["name"]}:{BASE["tag"]}
 RUN apt-get update && apt-get install --yes --no-install-recommends docker-registry
-RUN printf '%s\n' 'version: 0.1' 'storage: {filesystem: {rootdirectory: /tmp/registry}}' \
-    'http: {addr: ":5000"}' > /etc/docker/registry/config.yml
+RUN printf '%s\n' 'version: 0.1' 'storage: {{filesystem: {{rootdirectory: /tmp/registry}}}}' \
+    'http: {{addr: ":5000"}}' > /etc/docker/registry/config.yml
 CMD ["docker-registry", "serve", "/etc/docker/registry/config.yml"]
 """
 
@@ -54,13 +55,6 @@ CMD ["docker-registry", "serve", "/etc/docker/registry/config.yml"]
 def output(*command: str, **options: Any) -> str:
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options)
     return str(done.stdout).strip()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

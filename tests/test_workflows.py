@@ -3,31 +3,19 @@
 import re
 import shutil
 import subprocess
-from itertools import combinations as subsets
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import actions
 import jinja2.meta
+import matrix
 import pytest
 import yaml
-from conftest import ROOT, Render, render_into
+from conftest import ROOT, Render, render_into, run
 
-CLOUDS = ["aws", "azure", "gcp"]
-ANSWERS: dict[str, list[Any]] = {
-    "clouds": [list(c) for n in range(4) for c in subsets(CLOUDS, n)],
-    "database": ["postgresql", "none"],
-    "observability": [
-        [],
-        ["metrics"],
-        ["traces"],
-        ["metrics", "traces"],
-        ["metrics", "dashboards"],
-        ["metrics", "traces", "dashboards"],
-    ],
-    "dependency_auto_merge": [True, False],
-}
+NAMES = ("clouds", "database", "observability", "dependency_auto_merge")
+ANSWERS = {name: matrix.values(name) for name in NAMES}
 FACTS: dict[str, Any] = yaml.safe_load(actions.FACTS.read_text())
 VERSIONS = yaml.safe_load((ROOT / "extensions/versions.yml").read_text())
 
@@ -81,13 +69,7 @@ def findings(text: str, facts: dict[str, Any]) -> list[str]:
     return found
 
 
-def zizmor(*folders: Path) -> subprocess.CompletedProcess[str]:
-    command = ["zizmor", "--offline", "--quiet", "--persona=auditor", "--strict-collection"]
-    return subprocess.run([*command, *folders], capture_output=True, text=True)
-
-
-def actionlint(*workflows: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["actionlint", *workflows], capture_output=True, text=True)
+ZIZMOR = ("zizmor", "--offline", "--quiet", "--persona=auditor", "--strict-collection")
 
 
 def answers_that_matter(template: Path) -> dict[str, list[Any]]:
@@ -112,6 +94,7 @@ def combinations(
     shutil.copy(template / "copier.yml", small)
     matter = answers_that_matter(template)
     combined = [dict(zip(matter, values, strict=True)) for values in product(*matter.values())]
+    combined = [answers for answers in combined if matrix.allowed(answers)]
     return [(a, render_into(small, tmp_path_factory.mktemp("github"), a)) for a in combined]
 
 
@@ -153,15 +136,11 @@ def test_all_answers_that_matter_are_combined(template: Path) -> None:
 
 
 def test_zizmor_finds_nothing_as_an_auditor(projects: list[Path]) -> None:
-    linted = zizmor(*projects)
-
-    assert linted.returncode == 0, linted.stdout + linted.stderr
+    run(*ZIZMOR, *projects)
 
 
 def test_actionlint_finds_nothing(workflows: list[Path]) -> None:
-    linted = actionlint(*workflows)
-
-    assert linted.returncode == 0, linted.stdout + linted.stderr
+    run("actionlint", *workflows)
 
 
 @pytest.mark.parametrize(
@@ -174,11 +153,8 @@ def test_actionlint_finds_nothing(workflows: list[Path]) -> None:
 )
 def test_schemas_hold(projects: list[Path], schema: str, pattern: str) -> None:
     files = [file for project in projects for file in project.glob(pattern)]
-    checked = subprocess.run(
-        ["check-jsonschema", "--builtin-schema", schema, *files], capture_output=True, text=True
-    )
 
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    run("check-jsonschema", "--builtin-schema", schema, *files)
 
 
 def test_nothing_is_ignored(projects: list[Path]) -> None:
@@ -252,7 +228,7 @@ def test_runners_come_from_one_table(workflows: list[Path]) -> None:
         for job in yaml.safe_load(file.read_text())["jobs"].values()
     }
 
-    assert runners == {VERSIONS["runner"]}
+    assert runners == {VERSIONS["tools"]["runner"]}
 
 
 BUILD = f"docker/build-push-action@{FACTS['docker/build-push-action']['sha']} # v7.3.0"
@@ -310,8 +286,10 @@ def test_the_linters_catch_an_injection(text: str, tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(text.replace("printenv COMMIT", "printenv ${{ github.head_ref }}"))
 
-    assert "template-injection" in zizmor(tmp_path).stdout
-    assert "potentially untrusted" in actionlint(file).stdout
+    with pytest.raises(AssertionError, match="template-injection"):
+        run(*ZIZMOR, tmp_path)
+    with pytest.raises(AssertionError, match="potentially untrusted"):
+        run("actionlint", file)
 
 
 def test_facts_are_read_at_the_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +368,7 @@ def test_one_digest_goes_through_all_jobs(jobs: dict[str, Any]) -> None:
     assert names.index("Sign") < names.index("Tag")
 
 
-@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("cloud", ["aws", "azure", "gcp"])
 def test_a_cloud_is_entered_without_a_stored_key(jobs: dict[str, Any], cloud: str) -> None:
     job = jobs[f"deploy-{cloud}"]
 
