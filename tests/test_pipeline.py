@@ -155,6 +155,7 @@ class Machine:
         assert job.permissions["contents"] == "read"
         assert given["persist-credentials"] == "false"
         shutil.copytree(self.repository, job.workspace, dirs_exist_ok=True)
+        self.record.append(("checkout", {"job": job.name, "ref": given.get("ref", "")}))
         return {}
 
     def _install(self, tool: str) -> Callable[[Job, dict[str, str]], dict[str, str]]:
@@ -272,6 +273,7 @@ def test_a_roll_back_deploys_the_earlier_image_alone(later: Machine) -> None:
 
     assert run.jobs == jobs("success", "release", "deploy-aws", "deploy-azure")
     assert later.calls("deploy") == [{"IMAGE": f"{later.image}@{earlier}", "COMMIT": SHA}]
+    assert ("checkout", {"job": "deploy-aws", "ref": SHA}) in later.record
     login = {"aws-region": AWS["AWS_REGION"], "role-to-assume": AWS["AWS_DEPLOY_ROLE_ARN"]}
     assert [given for what, given in later.record if what == "cloud"] == [login]
 
@@ -306,7 +308,7 @@ def test_a_pull_request_is_tested_and_scanned_and_leaves_nothing(
     run = machine.run(PULL_REQUEST, read_only=fork)
 
     assert run.jobs == jobs("success", "verify", "scan")
-    assert [what for what, _ in machine.record] == ["build", "build"]
+    assert {what for what, _ in machine.record} == {"checkout", "build"}
     assert [c["image"] for c in machine.calls("trivy") if c["command"] == "image"] == [
         f"{SLUG}:local"
     ]
@@ -321,7 +323,9 @@ def test_a_failing_test_pushes_nothing(machine: Machine) -> None:
 
     assert run.jobs == jobs("skipped") | {"verify": "failure"}
     assert "test_failing" in run.log("verify", "Test, against the PostgreSQL of Compose")
-    assert [what for what, _ in machine.record] == ["build"]
+    assert [given for what, given in machine.record if what == "build"] == [
+        {"job": "verify", "target": "test"}
+    ]
 
 
 def test_vulnerabilities_stop_the_release(machine: Machine) -> None:
