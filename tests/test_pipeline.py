@@ -64,8 +64,11 @@ def registry(engine: None) -> Iterator[str]:
         pytest.skip(f"not on this machine: {missing}")
     image = output("docker", "build", "--quiet", "-", input=REGISTRY)
     container = output("docker", "run", "--rm", "--detach", "--publish=127.0.0.1::5000", image)
-    yield output("docker", "port", container, "5000").replace("127.0.0.1", "localhost")
+    host = output("docker", "port", container, "5000").replace("127.0.0.1", "localhost")
+    yield host
     output("docker", "rm", "--force", "--volumes", container)
+    for image in {*output("docker", "images", "--quiet", f"{host}/*/*").split()}:
+        output("docker", "image", "rm", "--force", image)
 
 
 class Machine:
