@@ -103,16 +103,14 @@ def test_the_answers_are_stored_and_nothing_else(render: Render, answers: Answer
 
 
 def test_what_was_not_chosen_leaves_no_trace(render: Render, answers: Answers) -> None:
+    observability = answers["observability"]
     traces = {
         "postgresql": (r"postgres|sqlalchemy|alembic|psycopg|database", answers["database"]),
-        "metrics": (
-            r"prometheus|promtool|alerts|\bmeters?\b|api_requests",
-            answers["observability"],
-        ),
-        "traces": (r"jaeger|\bspans?\b|trace_id|tracer|tracing", answers["observability"]),
-        "dashboards": (r"grafana|dashboard", answers["observability"]),
+        "metrics": (r"prometheus|promtool|alerts|\bmeters?\b|api_requests", observability),
+        "traces": (r"jaeger|\bspans?\b|trace_id|tracer|tracing", observability),
+        "dashboards": (r"grafana|dashboard", observability),
     }
-    if not answers["observability"]:
+    if not observability:
         traces["any"] = (r"telemetry|otel|collector|\bgrpc", [])
     service = render(**answers)
     found = [

@@ -1,4 +1,4 @@
-"""Promise 5, as far as it can be read in files: what is recorded, kept, shown and alerted on fits."""
+"""Promise 5, as far as files tell it: what is recorded, kept, shown and alerted on fits."""
 
 import json
 import re
