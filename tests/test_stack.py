@@ -44,6 +44,11 @@ services:
     volumes: [./sink.yaml:/sink.yaml:ro]
     healthcheck: !reset null
 """
+# The service without a database sends by gRPC, the other one as Compose says, by HTTP.
+GRPC = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel-collector:4317",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+}
 
 
 @dataclass
@@ -118,7 +123,11 @@ def stack(
     shutil.copytree(render(database=request.param, service_slug=SLUG), folder)
     shutil.copy(folder / ".env.example", folder / ".env")
     (folder / "sink.yaml").write_text(yaml.safe_dump(SINK))
-    (folder / "override.yml").write_text(OVERRIDE)
+    override = OVERRIDE
+    if request.param == "none":
+        grpc = "".join(f"      {name}: {value}\n" for name, value in GRPC.items())
+        override = override.replace("    environment:\n", f"    environment:\n{grpc}", 1)
+    (folder / "override.yml").write_text(override)
     config = folder / "otel/otel-config.yaml"
     if "otlp_grpc" not in run("docker", "run", "--rm", IMAGE, "components"):
         # Before 0.144, the Collector knew this exporter by another name.
