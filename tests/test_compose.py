@@ -51,6 +51,9 @@ def stack(
         "COMPOSE_PROJECT_NAME": f"stack-{request.param}",
         "PORT": str(free_port()),
         "POSTGRES_PORT": str(free_port()),
+        "PROMETHEUS_PORT": str(free_port()),
+        "JAEGER_PORT": str(free_port()),
+        "GRAFANA_PORT": str(free_port()),
     }
     stack = Stack(folder, environment, request.param)
     try:

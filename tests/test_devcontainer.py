@@ -33,6 +33,9 @@ def workspace(
         "COMPOSE_PROJECT_NAME": f"dev-{request.param}",
         "PORT": str(free_port()),
         "POSTGRES_PORT": str(free_port()),
+        "PROMETHEUS_PORT": str(free_port()),
+        "JAEGER_PORT": str(free_port()),
+        "GRAFANA_PORT": str(free_port()),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():

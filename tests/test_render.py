@@ -103,10 +103,16 @@ def test_the_answers_are_stored_and_nothing_else(render: Render, answers: Answer
 
 
 def test_what_was_not_chosen_leaves_no_trace(render: Render, answers: Answers) -> None:
+    observability = answers["observability"]
     traces = {
         # databaseId is what GitHub's client calls the number of a run.
         "postgresql": (r"postgres|sqlalchemy|alembic|psycopg|database(?!Id)", answers["database"]),
+        "metrics": (r"prometheus|promtool|alerts|\bmeters?\b|api_requests", observability),
+        "traces": (r"jaeger|\bspans?\b|trace_id|tracer|tracing", observability),
+        "dashboards": (r"grafana|dashboard", observability),
     }
+    if not observability:
+        traces["any"] = (r"telemetry|otel|collector|\bgrpc", [])
     service = render(**answers)
     found = [
         f"{choice} in {path.relative_to(service)}"

@@ -15,6 +15,7 @@ import tempfile
 import textwrap
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import copier
 import yaml
@@ -24,7 +25,15 @@ TEMPLATE = LOCKS.parents[1]
 RESERVED = LOCKS.parent / "reserved.yml"
 
 # The answers that decide what is depended on, by the name of their lock.
-SETS = {"none": {"database": "none"}, "postgresql": {"database": "postgresql"}}
+SETS: dict[str, dict[str, Any]] = {
+    f"{database}{signals}": {"database": database, "observability": observability}
+    for database in ("none", "postgresql")
+    for signals, observability in {
+        "": [],
+        "-traces": ["traces"],
+        "-metrics": ["metrics"],  # with or without traces and dashboards
+    }.items()
+}
 
 # Importable from the root of a service, so a package of that name would clash.
 FOLDERS = ["deploy", "migrations", "tests"]
@@ -40,7 +49,7 @@ HEADER = """\
 """
 
 
-def solve(answers: dict[str, str], project: Path) -> str:
+def solve(answers: dict[str, Any], project: Path) -> str:
     """Render a service, solve its dependencies and install them.
 
     Args:
@@ -58,7 +67,7 @@ def solve(answers: dict[str, str], project: Path) -> str:
     (project / "poetry.lock").unlink()
     environment = os.environ | {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}
     environment.pop("VIRTUAL_ENV", None)
-    for command in (["lock"], ["sync", "--no-root"]):
+    for command in (["lock"], ["sync", "--no-root", "--all-extras"]):
         subprocess.run(
             [sys.executable, "-m", "poetry", *command], cwd=project, env=environment, check=True
         )
