@@ -6,21 +6,21 @@ that their own policies (organisation policies, quotas) leave room for it.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from clouds import github, google, images
+from clouds import github
 from clouds.github import GitHub
 from clouds.google import Google
 from clouds.images import COMMIT, Registry
 from clouds.internet import Internet
-from conftest import Render
+from conftest import Answers, Render
 
 pytestmark = pytest.mark.cloud
 
@@ -33,12 +33,14 @@ DATABASE_URL = "postgresql://orders:secret@db.example.com:5432/orders"
 class World:
     """GitHub, its registry, a service's repository and the way to run its scripts."""
 
-    internet: Internet
+    name: str
+    cloud: Google
     github: GitHub
     ghcr: Registry
     registry: Registry
     service: Path
     environment: dict[str, str]
+    folder: Path
 
     def run(self, *command: str | Path, input: str = "", **more: str) -> subprocess.CompletedProcess[str]:  # noqa: A002
         """Run a script of the service (by its path) or a client, with more variables."""
@@ -72,6 +74,12 @@ class World:
         return {"IMAGE": f"ghcr.io/acme/orders@{digest}", "COMMIT": commit}
 
 
+    def deploy(self, **image: str) -> str:
+        """Deploy an image; return what then gets the traffic."""
+        self.succeed(f"deploy/{self.name}/deploy.sh", **image)
+        return self.cloud.deployed()
+
+
 def clients(*names: str) -> None:
     """Skip when a client is missing, else tell which ones run; `.ci/run` fails on a skip."""
     for name in names:
@@ -80,25 +88,31 @@ def clients(*names: str) -> None:
         print(f"client: {name} at {shutil.which(name)}")
 
 
-@pytest.fixture
-def world(render: Render, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
-    yield from make_world(render, tmp_path, request.param)
+CLOUDS: dict[str, tuple[type[Google], str, Answers]] = {
+    "gcp": (Google, "gcloud", {"clouds": ["gcp"]}),
+}
 
 
-def make_world(render: Render, folder: Path, **answers: Any) -> Iterator[World]:
-    clients("skopeo", "docker-registry", "gh", "curl")
-    service = render(service_name="Orders", **answers)
-    home = folder / "home"
-    (home / ".docker").mkdir(parents=True)
+@pytest.fixture(scope="module", params=CLOUDS)
+def world(
+    render: Render, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[World]:
+    """Return a world after the bootstrap, with a database's URL and a first deployment."""
+    make, client, answers = CLOUDS[request.param]
+    clients(client, "skopeo", "docker-registry", "gh", "curl")
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "home/.docker").mkdir(parents=True)
     auth = b64encode(b"me:ghcr").decode()
-    (home / ".docker/config.json").write_text(json.dumps({"auths": {"ghcr.io": {"auth": auth}}}))
+    (folder / "home/.docker/config.json").write_text(json.dumps({"auths": {"ghcr.io": {"auth": auth}}}))
     internet, hub = Internet(folder), GitHub()
     ghcr, registry = Registry(folder / "ghcr"), Registry(folder / "registry")
+    cloud = make(registry)
     internet.site("ghcr.io", ghcr.site(lambda password, request: password == "ghcr"))
     hub.connect(internet)
+    cloud.connect(internet)
     environment = {
         "PATH": os.environ["PATH"],
-        "HOME": str(home),
+        "HOME": str(folder / "home"),
         "GH_TOKEN": "x",
         "GITHUB_REPOSITORY": github.REPOSITORY,
         "POLL_SECONDS": "0.2",
@@ -106,47 +120,116 @@ def make_world(render: Render, folder: Path, **answers: Any) -> Iterator[World]:
         **internet.environment(),
     }
     with internet.online(), ghcr.running(), registry.running():
-        yield World(internet, hub, ghcr, registry, service, environment)
-
-
-# ---------------------------------------------------------------- Google Cloud
-
-
-@dataclass
-class OnGoogle(World):
-    """A world with a project on Google Cloud."""
-
-    cloud: Google
-
-    def as_deployer(self) -> dict[str, str]:
-        """Return what a job has after google-github-actions/auth."""
-        return self.github.environments["production-gcp"]
-
-
-@pytest.fixture(scope="module")
-def gcp(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnGoogle]:
-    clients("gcloud")
-    folder = tmp_path_factory.mktemp("gcp")
-    for base in make_world(render, folder, clouds=["gcp"], database="postgresql"):
-        cloud = Google(base.registry)
-        world = OnGoogle(**vars(base), cloud=cloud)
-        cloud.connect(world.internet)
-        owner = folder / "owner"
-        owner.write_text(google.OWNER)
-        world.environment |= {
-            "CLOUDSDK_CONFIG": str(folder / "gcloud"),
-            "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
-            "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
-        }
-        bootstrap = {
-            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(owner),
-            "GCP_PROJECT_ID": google.PROJECT,
-            "GCP_REGION": "europe-west1",
-            "SET_GITHUB_VARIABLES": "yes",
-        }
-        world.succeed("deploy/gcp/bootstrap.sh", **bootstrap)
+        world = World(
+            name=request.param,
+            cloud=cloud,
+            github=hub,
+            ghcr=ghcr,
+            registry=registry,
+            service=render(service_name="Orders", **answers),
+            environment=environment,
+            folder=folder,
+        )
+        owner = cloud.log_in(folder) | {"SET_GITHUB_VARIABLES": "yes"}
+        world.environment |= owner
+        world.succeed(f"deploy/{world.name}/bootstrap.sh", **cloud.owner)
+        cloud.store(world.succeed, DATABASE_URL)
+        for key in owner:
+            del world.environment[key]
+        token = github.token(f"production-{world.name}")
+        world.environment |= hub.environments[f"production-{world.name}"]
+        world.environment |= cloud.log_in(folder, token)
+        world.deploy(**world.image())
         yield world
 
 
-def test_gcp(gcp: OnGoogle) -> None:
-    print(gcp.github.environments, gcp.cloud.policies)
+def test_a_deployment_moves_all_traffic_to_the_same_digest(world: World) -> None:
+    for index in (True, False):
+        image = world.image(OTHER, index=index, TRY=str(index))
+        world.deploy(**image)
+        digest = image["IMAGE"].partition("@")[2]
+        deployed = world.cloud.deployed()
+        assert deployed.endswith(f"@{digest}")
+        name = deployed.partition("/")[2].partition("@")[0]
+        assert world.registry.manifest(name, digest) == world.ghcr.manifest("acme/orders", digest)
+        assert world.registry.settings(deployed) == world.ghcr.settings(image["IMAGE"])
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("crashes", "did not become ready"),
+        ("not-ready", "smoke test"),
+        ("other-commit", f"tells commit {THIRD}, not {OTHER}"),
+        ("fails-live", "went back to"),
+        ("rolled-back", "does not serve"),
+        ("no-migration", "migration failed"),
+    ],
+)
+def test_after_a_failure_the_old_version_serves(world: World, behaviour: str, message: str) -> None:
+    serves = world.cloud.deployed()
+    commit = THIRD if behaviour == "other-commit" else OTHER
+    image = world.image(commit, BEHAVIOUR=behaviour) | {"COMMIT": OTHER}
+    error = world.fail(f"deploy/{world.name}/deploy.sh", **image)
+    assert message in error
+    assert world.cloud.deployed() == serves
+
+
+def test_rollback_goes_to_what_served_before_and_to_what_is_named(world: World) -> None:
+    first = world.deploy(**world.image(OTHER, TRY="first"))
+    second = world.deploy(**world.image(THIRD, TRY="second"))
+    world.succeed(f"deploy/{world.name}/rollback.sh")
+    assert world.cloud.deployed() == first
+    assert "there is no" in world.fail(f"deploy/{world.name}/rollback.sh", "orders-nothing")
+    assert world.cloud.deployed() == first != second
+
+
+def test_the_same_image_deploys_again(world: World) -> None:
+    image = world.image(OTHER, TRY="again")
+    assert world.deploy(**image) == world.deploy(**image)
+
+
+def test_bootstrap_again_changes_nothing(world: World, tmp_path: Path) -> None:
+    before = world.cloud.state()
+    world.succeed(f"deploy/{world.name}/bootstrap.sh", **world.cloud.owner, **world.cloud.log_in(tmp_path))
+    assert world.cloud.state() == before
+
+
+def test_the_deployer_may_only_deploy(world: World) -> None:
+    for command in world.cloud.denied:
+        assert re.search("denied|not authorized|AuthorizationFailed", world.fail(*command.split())), command
+
+
+def test_no_script_of_a_deployment_reads_a_secret(world: World) -> None:
+    assert not [path for path in world.cloud.secrets_read if path]
+
+
+@pytest.mark.parametrize("claims", [{"repository_id": "457"}, {"environment": "staging"}])
+def test_only_the_repository_and_its_environment_are_trusted(
+    world: World, tmp_path: Path, claims: dict[str, str]
+) -> None:
+    sub = f"repo:acme@123/orders@{claims.get('repository_id', 456)}:environment:{claims.get('environment', f'production-{world.name}')}"
+    token = github.token(f"production-{world.name}", **claims, sub=sub)
+    serves = world.cloud.deployed()
+    world.fail(f"deploy/{world.name}/deploy.sh", **world.image(OTHER), **world.cloud.log_in(tmp_path, token))
+    assert world.cloud.deployed() == serves
+
+
+def test_github_knows_the_variables_and_lets_only_main_deploy(world: World) -> None:
+    assert world.github.branches == {f"production-{world.name}": ["main"]}
+
+
+@pytest.mark.parametrize("script", ["bootstrap.sh", "deploy.sh", "rollback.sh"])
+def test_what_is_missing_is_named_before_anything_happens(world: World, script: str) -> None:
+    before = world.cloud.state()
+    kept = {"PATH", "HOME"}
+    bare = {key: "" for key in world.environment if key not in kept}
+    result = world.run(f"deploy/{world.name}/{script}", **bare)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: set these environment variables first:")
+    assert world.cloud.state() == before
+
+
+def test_an_image_is_deployed_by_digest_only(world: World) -> None:
+    image = {"IMAGE": "ghcr.io/acme/orders:latest", "COMMIT": COMMIT}
+    assert "by digest" in world.fail(f"deploy/{world.name}/deploy.sh", **image)

@@ -7,11 +7,15 @@ GitHub's tokens, that a revision has its image and its secrets, who gets traffic
 import copy
 import json
 import re
+import tempfile
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from . import images, validate
+from .github import REPOSITORY_ID
 from .internet import Internet, Request, Response, as_json, now
 
 PROJECT, NUMBER = "acme-prod", "123456789"
@@ -60,6 +64,7 @@ class Google:
         self.resources: dict[str, Any] = {}
         self.policies: dict[str, Any] = {}
         self.tokens = {OWNER: "owner"}
+        self.secrets_read: list[str] = []
 
     def connect(self, internet: Internet) -> None:
         """Answer for Google's hosts."""
@@ -204,9 +209,10 @@ class Google:
             number = len(versions) + 1
             version = {"name": f"{secret}/versions/{number}", "state": "ENABLED", "createTime": now()}
             versions.append(version | {"payload": b64decode(request.json()["payload"]["data"]).decode()})
-            return as_json(version)
+            return as_json(version | {"clientSpecifiedPayloadChecksum": True})
         if verb == "access":
             self._need(who, "secretmanager.versions.access", secret)
+            self.secrets_read.append(name)
             return as_json({"payload": {"data": ""}})
         if kinds[2:] == ["versions"]:
             self._need(who, "secretmanager.versions.list", secret)
@@ -401,10 +407,64 @@ class Google:
         }
         return self.executions[run]
 
-    def traffic(self, name: str) -> dict[str, int]:
-        """Return the percentage of each revision that gets traffic."""
-        targets = self.services[name]["status"]["traffic"]
-        return {one["revisionName"]: one["percent"] for one in targets if one.get("percent")}
+    # ------------------------------------------------------------- for the tests
+
+    owner = MappingProxyType({"GCP_PROJECT_ID": PROJECT, "GCP_REGION": "europe-west1"})
+    denied = (
+        "gcloud secrets versions access 1 --secret orders-database-url",
+        "gcloud run services add-iam-policy-binding orders --member allUsers --role roles/run.invoker",
+        "gcloud projects get-iam-policy acme-prod",
+        "gcloud iam service-accounts create another",
+        "gcloud artifacts repositories create another --repository-format docker",
+    )
+
+    def log_in(self, folder: Path, token: str = "") -> dict[str, str]:
+        """Return what makes gcloud act as the owner or, given GitHub's token, as the deployer.
+
+        The file is the one that google-github-actions/auth writes.
+        """
+        common = {
+            "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+            "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
+            "CLOUDSDK_CORE_PROJECT": PROJECT,
+            "CLOUDSDK_RUN_REGION": "europe-west1",
+            "CLOUDSDK_ARTIFACTS_LOCATION": "europe-west1",
+        }
+        home = Path(tempfile.mkdtemp(dir=folder))
+        file = home / "credentials"
+        if not token:
+            file.write_text(OWNER)
+            return common | {"CLOUDSDK_CONFIG": str(home), "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(file)}
+        (home / "token").write_text(token)
+        pool = f"projects/{NUMBER}/locations/global/workloadIdentityPools/github"
+        account = f"orders-deploy@{PROJECT}.iam.gserviceaccount.com"
+        content = {
+            "type": "external_account",
+            "audience": f"//iam.googleapis.com/{pool}/providers/repository-{REPOSITORY_ID}",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": "https://sts.googleapis.com/v1/token",
+            "service_account_impersonation_url": "https://iamcredentials.googleapis.com/v1/"
+            f"projects/-/serviceAccounts/{account}:generateAccessToken",
+            "credential_source": {"file": str(home / "token")},
+        }
+        file.write_text(json.dumps(content))
+        return common | {"CLOUDSDK_CONFIG": str(home), "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(file)}
+
+    def store(self, run: Any, value: str) -> None:
+        """Store the database's URL as the README says."""
+        command = f"secrets versions add orders-database-url --project {PROJECT} --data-file=-"
+        run("gcloud", *command.split(), input=value)
+
+    def deployed(self) -> str:
+        """Return the image that gets all the traffic."""
+        [target] = (one for one in self.services["orders"]["status"]["traffic"] if one.get("percent"))
+        assert target["percent"] == 100
+        image: str = self.revisions[target["revisionName"]]["spec"]["containers"][0]["image"]
+        return image
+
+    def state(self) -> Any:
+        """Return all there is, to compare."""
+        return copy.deepcopy((self.services, self.revisions, self.resources, self.policies))
 
 
 def condition(kind: str, problem: str) -> dict[str, str]:

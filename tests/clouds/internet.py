@@ -146,10 +146,18 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the client does not trust us, or went away
             return
         self.tunnel = host
+        self.rfile.close()
+        self.wfile.close()
         self.connection = secure
         self.rfile = secure.makefile("rb")
         self.wfile = secure.makefile("wb")  # type: ignore[assignment]
         self.close_connection = False
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            super().finish()
+        if self.tunnel:
+            self.connection.close()
 
     def handle_one_request(self) -> None:
         with contextlib.suppress(OSError, ssl.SSLError):
@@ -164,7 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
             host=self.tunnel or target.hostname or "",
             path=urllib.parse.unquote(target.path),
             query=dict(urllib.parse.parse_qsl(target.query, keep_blank_values=True)),
-            headers={name.lower(): value for name, value in self.headers.items()},
+            headers={
+                name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers
+            },
             body=self._body(),
         )
         try:
