@@ -54,6 +54,7 @@ def token(environment: str, **claims: str) -> str:
     """Return what Actions gives a job in an environment of the repository (unsigned)."""
     claims = {
         "iss": "https://token.actions.githubusercontent.com",
+        "aud": "sts.amazonaws.com" if environment.endswith("aws") else "api://AzureADTokenExchange",
         "sub": f"{SUBJECT}:environment:{environment}",
         "repository_id": REPOSITORY_ID,
         "environment": environment,

@@ -495,8 +495,9 @@ def without_platform(resource: Any) -> Any:
 def nested(spec: Any) -> Iterator[Any]:
     """Yield the metadata below a spec."""
     template = spec.get("template", {})
+    if "metadata" in template:
+        yield template["metadata"]
     if template:
-        yield template.setdefault("metadata", {})
         yield from nested(template.get("spec", {}))
 
 

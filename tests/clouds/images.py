@@ -81,8 +81,7 @@ class Registry:
         """Return a site that shows this registry to whom `may(password, request)` lets in."""
 
         def site(request: Request) -> Response:
-            kind, _, value = request.headers.get("authorization", "").partition(" ")
-            password = b64decode(value).decode().partition(":")[2] if kind == "Basic" else value
+            password = basic_password(request.headers.get("authorization", ""))
             if not password:
                 return Response(401, b"{}", {"www-authenticate": f'Basic realm="{request.host}"'})
             if not may(password, request):
@@ -174,6 +173,12 @@ class Registry:
             manifest = json.loads(self.manifest(name, manifest["manifests"][0]["digest"]) or b"")
         config = self.request("GET", f"/v2/{name}/blobs/{manifest['config']['digest']}").body
         return dict(pair.split("=", 1) for pair in json.loads(config)["config"]["Env"])
+
+
+def basic_password(authorization: str) -> str:
+    """Return the password of basic authentication, or the token of bearer authentication."""
+    kind, _, value = authorization.partition(" ")
+    return b64decode(value).decode().partition(":")[2] if kind == "Basic" else value
 
 
 def service(settings: dict[str, str], request: Request) -> Response:

@@ -4,6 +4,7 @@ Each function returns one sentence a problem; each sentence starts with the fiel
 Vendors' sources stand beside the rules; rules of this project's own say so.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -289,8 +290,7 @@ def task_definition(body: Any) -> list[str]:
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
     """
-    problems = list(_botocore(body))
-    return problems or list(_cfn_lint(body)) + list(_task_definition(body))
+    return list(_botocore(body)) or list(_task_definition(body)) or list(_cfn_lint(body))
 
 
 def _botocore(body: Any) -> Problems:
@@ -315,8 +315,6 @@ def cloud_formation(template: str) -> list[str]:
 
 
 def _cfn_lint(body: Any) -> Problems:
-    import json
-
     resource = {"Type": "AWS::ECS::TaskDefinition", "Properties": _pascal(body)}
     for problem in cloud_formation(json.dumps({"Resources": {"Task": resource}})):
         path, _, message = problem.removeprefix("Resources.Task.Properties").partition(": ")
