@@ -46,7 +46,9 @@ class World:
     environment: dict[str, str]
     folder: Path
 
-    def run(self, *command: str | Path, input: str = "", **more: str) -> subprocess.CompletedProcess[str]:  # noqa: A002
+    def run(
+        self, *command: str | Path, input: str = "", **more: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a script of the service (by its path) or a client, with more variables."""
         first, *rest = map(str, command)
         program = str(self.service / first) if first.startswith("deploy/") else first
@@ -76,7 +78,6 @@ class World:
         """Publish an image; return the variables that deploy it."""
         digest = self.ghcr.push("acme/orders", index=index, COMMIT=commit, **settings)
         return {"IMAGE": f"ghcr.io/acme/orders@{digest}", "COMMIT": commit}
-
 
     def log_in(self, folder: Path, token: str = "") -> dict[str, str]:
         """Return the variables of the owner's session or, given GitHub's token, of the deployer's."""
@@ -116,7 +117,9 @@ def world(
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "home/.docker").mkdir(parents=True)
     auth = b64encode(b"me:ghcr").decode()
-    (folder / "home/.docker/config.json").write_text(json.dumps({"auths": {"ghcr.io": {"auth": auth}}}))
+    (folder / "home/.docker/config.json").write_text(
+        json.dumps({"auths": {"ghcr.io": {"auth": auth}}})
+    )
     internet, hub = Internet(folder), GitHub()
     ghcr, registry = Registry(folder / "ghcr"), Registry(folder / "registry")
     cloud = make(registry)
@@ -203,13 +206,17 @@ def test_the_same_image_deploys_again(world: World) -> None:
 
 def test_bootstrap_again_changes_nothing(world: World, tmp_path: Path) -> None:
     before = world.cloud.state()
-    world.succeed(f"deploy/{world.name}/bootstrap.sh", **world.cloud.owner, **world.log_in(tmp_path))
+    world.succeed(
+        f"deploy/{world.name}/bootstrap.sh", **world.cloud.owner, **world.log_in(tmp_path)
+    )
     assert world.cloud.state() == before
 
 
 def test_the_deployer_may_only_deploy(world: World) -> None:
     for command in world.cloud.denied:
-        assert re.search("denied|not authorized|AuthorizationFailed", world.fail(*command.split())), command
+        assert re.search(
+            "denied|not authorized|AuthorizationFailed", world.fail(*command.split())
+        ), command
 
 
 def test_no_script_of_a_deployment_reads_a_secret(world: World) -> None:
@@ -223,7 +230,9 @@ def test_only_the_repository_and_its_environment_are_trusted(
     sub = f"repo:acme@123/orders@{claims.get('repository_id', 456)}:environment:{claims.get('environment', f'production-{world.name}')}"
     token = github.token(f"production-{world.name}", **claims, sub=sub)
     serves = world.cloud.deployed()
-    world.fail(f"deploy/{world.name}/deploy.sh", **world.image(OTHER), **world.log_in(tmp_path, token))
+    world.fail(
+        f"deploy/{world.name}/deploy.sh", **world.image(OTHER), **world.log_in(tmp_path, token)
+    )
     assert world.cloud.deployed() == serves
 
 

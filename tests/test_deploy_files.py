@@ -54,7 +54,12 @@ FILES: dict[str, Callable[[Any], list[str]]] = {
     "gcp/migrate.yaml": validate.cloud_run_job,
 }
 ANSWERS: list[Answers] = [
-    {"service_slug": slug, "clouds": ["aws", "azure", "gcp"], "observability": seen, "database": database}
+    {
+        "service_slug": slug,
+        "clouds": ["aws", "azure", "gcp"],
+        "observability": seen,
+        "database": database,
+    }
     for slug, seen, database in [
         ("orders", ["metrics", "traces", "dashboards"], "postgresql"),
         ("orders", ["metrics"], "none"),
@@ -105,104 +110,302 @@ APP = ("spec", "template", "spec", "containers", 0)
 TASK = ("containerDefinitions", 0)
 ARM = ("properties", "template", "containers", 0)
 REMOVE = object()
+ECS, ACA, ACA_JOB, RUN, RUN_JOB = FILES
+CONFIGURATION = ("properties", "configuration")
+INGRESS = (*CONFIGURATION, "ingress")
+TEMPLATE = ("properties", "template")
+SPEC = ("spec", "template", "spec")
+JOB = (*SPEC, "template", "spec")
+KEY = "run.googleapis.com"
+OUTER = ("metadata", "annotations")
 NOTE = "spec", "template", "metadata", "annotations"
 
 # file, path, the wrong value, the field that the message must name
 MISTAKES: list[tuple[str, tuple[str | int, ...], Any, str]] = [
     # ECS
-    ("aws/task-definition.json", ("memory",), "4608", "memory"),
-    ("aws/task-definition.json", ("cpu",), "300", "cpu"),
-    ("aws/task-definition.json", ("networkMode",), "bridge", "networkMode"),
-    ("aws/task-definition.json", ("requiresCompatibilities",), ["EC2"], "requiresCompatibilities"),
-    ("aws/task-definition.json", ("executionRoleArn",), REMOVE, "executionRoleArn"),
-    ("aws/task-definition.json", ("taskRoleArn",), "orders-task", "taskRoleArn"),
-    ("aws/task-definition.json", ("runtimePlatform", "cpuArchitecture"), "ARM64", "cpuArchitecture"),
-    ("aws/task-definition.json", ("containerDefinition",), [], "containerDefinition"),
-    ("aws/task-definition.json", (*TASK, "image"), "orders:1.0", "containerDefinitions[0].image"),
-    ("aws/task-definition.json", (*TASK, "portMapping"), [], "portMapping"),
-    ("aws/task-definition.json", (*TASK, "portMappings"), [{"containerPort": "8080"}], "containerPort"),
-    ("aws/task-definition.json", (*TASK, "portMappings"), [{"containerPort": 8080, "hostPort": 80}], "portMappings"),
-    ("aws/task-definition.json", (*TASK, "essential"), False, "essential"),
-    ("aws/task-definition.json", (*TASK, "user"), "root", "user"),
-    ("aws/task-definition.json", (*TASK, "readonlyRootFilesystem"), False, "readonlyRootFilesystem"),
-    ("aws/task-definition.json", (*TASK, "linuxParameters"), REMOVE, "linuxParameters"),
-    ("aws/task-definition.json", (*TASK, "privileged"), True, "privileged"),
-    ("aws/task-definition.json", (*TASK, "stopTimeout"), 180, "stopTimeout"),
-    ("aws/task-definition.json", (*TASK, "stopTimeout"), 20, "SHUTDOWN_GRACE_SECONDS"),
-    ("aws/task-definition.json", (*TASK, "healthCheck"), REMOVE, "healthCheck"),
-    ("aws/task-definition.json", (*TASK, "healthCheck", "interval"), 1, "healthCheck"),
-    ("aws/task-definition.json", (*TASK, "healthCheck", "command"), REMOVE, "command"),
-    ("aws/task-definition.json", (*TASK, "dependsOn", 0, "containerName"), "otel", "dependsOn"),
-    ("aws/task-definition.json", (*TASK, "dependsOn", 0, "condition"), "HEALTHY", "dependsOn"),
-    ("aws/task-definition.json", (*TASK, "logConfiguration", "logDriver"), "json-file", "logDriver"),
-    ("aws/task-definition.json", (*TASK, "logConfiguration", "options", "awslogs-group"), REMOVE, "awslogs-group"),
-    ("aws/task-definition.json", (*TASK, "secrets", 0, "valueFrom"), "database-url", "secrets"),
-    ("aws/task-definition.json", (*TASK, "environment", 0), {"name": "DATABASE_URL", "value": "x"}, "DATABASE_URL"),
-    ("aws/task-definition.json", ("containerDefinitions", 1, "essential"), True, "containerDefinitions[1].essential"),
-    ("aws/task-definition.json", ("containerDefinitions", 1, "image"), "collector:latest", "containerDefinitions[1].image"),
+    (ECS, ("memory",), "4608", "memory"),
+    (ECS, ("cpu",), "300", "cpu"),
+    (ECS, ("networkMode",), "bridge", "networkMode"),
+    (ECS, ("requiresCompatibilities",), ["EC2"], "requiresCompatibilities"),
+    (ECS, ("executionRoleArn",), REMOVE, "executionRoleArn"),
+    (ECS, ("taskRoleArn",), "orders-task", "taskRoleArn"),
+    (
+        ECS,
+        ("runtimePlatform", "cpuArchitecture"),
+        "ARM64",
+        "cpuArchitecture",
+    ),
+    (ECS, ("containerDefinition",), [], "containerDefinition"),
+    (ECS, (*TASK, "image"), "orders:1.0", "containerDefinitions[0].image"),
+    (ECS, (*TASK, "portMapping"), [], "portMapping"),
+    (
+        ECS,
+        (*TASK, "portMappings"),
+        [{"containerPort": "8080"}],
+        "containerPort",
+    ),
+    (
+        ECS,
+        (*TASK, "portMappings"),
+        [{"containerPort": 8080, "hostPort": 80}],
+        "portMappings",
+    ),
+    (ECS, (*TASK, "essential"), False, "essential"),
+    (ECS, (*TASK, "user"), "root", "user"),
+    (
+        ECS,
+        (*TASK, "readonlyRootFilesystem"),
+        False,
+        "readonlyRootFilesystem",
+    ),
+    (ECS, (*TASK, "linuxParameters"), REMOVE, "linuxParameters"),
+    (ECS, (*TASK, "privileged"), True, "privileged"),
+    (ECS, (*TASK, "stopTimeout"), 180, "stopTimeout"),
+    (ECS, (*TASK, "stopTimeout"), 20, "SHUTDOWN_GRACE_SECONDS"),
+    (ECS, (*TASK, "healthCheck"), REMOVE, "healthCheck"),
+    (ECS, (*TASK, "healthCheck", "interval"), 1, "healthCheck"),
+    (ECS, (*TASK, "healthCheck", "command"), REMOVE, "command"),
+    (ECS, (*TASK, "dependsOn", 0, "containerName"), "otel", "dependsOn"),
+    (ECS, (*TASK, "dependsOn", 0, "condition"), "HEALTHY", "dependsOn"),
+    (
+        ECS,
+        (*TASK, "logConfiguration", "logDriver"),
+        "json-file",
+        "logDriver",
+    ),
+    (
+        ECS,
+        (*TASK, "logConfiguration", "options", "awslogs-group"),
+        REMOVE,
+        "awslogs-group",
+    ),
+    (ECS, (*TASK, "secrets", 0, "valueFrom"), "database-url", "secrets"),
+    (
+        ECS,
+        (*TASK, "environment", 0),
+        {"name": "DATABASE_URL", "value": "x"},
+        "DATABASE_URL",
+    ),
+    (
+        ECS,
+        ("containerDefinitions", 1, "essential"),
+        True,
+        "containerDefinitions[1].essential",
+    ),
+    (
+        ECS,
+        ("containerDefinitions", 1, "image"),
+        "collector:latest",
+        "containerDefinitions[1].image",
+    ),
     # Container Apps
-    ("azure/containerapp.json", ("location",), REMOVE, "location"),
-    ("azure/containerapp.json", ("Properties",), {}, "Properties"),
-    ("azure/containerapp.json", ("properties", "configuration", "ingress", "targetport"), 8080, "targetport"),
-    ("azure/containerapp.json", ("properties", "configuration", "ingress", "targetPort"), 99999, "targetPort"),
-    ("azure/containerapp.json", ("properties", "configuration", "ingress", "targetPort"), 8000, "port"),
-    ("azure/containerapp.json", ("properties", "configuration", "ingress", "transport"), "https", "transport"),
-    ("azure/containerapp.json", ("properties", "configuration", "ingress", "allowInsecure"), True, "allowInsecure"),
-    ("azure/containerapp.json", ("properties", "configuration", "ingress", "traffic"), [{"latestRevision": True, "weight": 100}], "traffic"),
-    ("azure/containerapp.json", ("properties", "configuration", "activeRevisionsMode"), "Single", "activeRevisionsMode"),
-    ("azure/containerapp.json", ("properties", "configuration", "registries", 0, "server"), "ghcr.io", "registries"),
-    ("azure/containerapp.json", ("properties", "configuration", "registries", 0, "identity"), f"{GROUP}/x", "registries[0].identity"),
-    ("azure/containerapp.json", ("properties", "configuration", "secrets", 0, "keyVaultUrl"), "https://v.vault.azure.net/secrets/database-url", "keyVaultUrl"),
-    ("azure/containerapp.json", ("properties", "configuration", "secrets", 0, "value"), "postgresql://", "secrets[0].value"),
-    ("azure/containerapp.json", ("properties", "template", "revisionSuffix"), "Abc_1", "revisionSuffix"),
-    ("azure/containerapp.json", ("properties", "template", "terminationGracePeriodSeconds"), 900, "terminationGracePeriodSeconds"),
-    ("azure/containerapp.json", ("properties", "template", "terminationGracePeriodSeconds"), 20, "SHUTDOWN_GRACE_SECONDS"),
-    ("azure/containerapp.json", ("properties", "template", "scale", "minReplicas"), 11, "minReplicas"),
-    ("azure/containerapp.json", ("properties", "template", "scale", "rules", 0, "http", "metadata", "concurrentRequests"), 80, "concurrentRequests"),
-    ("azure/containerapp.json", (*ARM, "image"), "orders0123456789.azurecr.io/orders:1", "containers[0].image"),
-    ("azure/containerapp.json", (*ARM, "resources", "cpu"), 0.3, "cpu"),
-    ("azure/containerapp.json", (*ARM, "resources", "memory"), "2Gi", "memory"),
-    ("azure/containerapp.json", (*ARM, "env", 0, "secretRef"), "other", "env"),
-    ("azure/containerapp.json", (*ARM, "probes", 0, "httpGet", "port"), REMOVE, "port"),
-    ("azure/containerapp.json", (*ARM, "probes", 1, "httpGet", "path"), "/health/ready", "path"),
-    ("azure/containerapp.json", (*ARM, "probes", 2, "type"), "Startup", "probes"),
-    ("azure/containerapp.json", (*ARM, "probes", 0, "type"), "Ready", "type"),
-    ("azure/containerapp.json", (*ARM, "probes", 0, "failureThreshold"), 60, "failureThreshold"),
-    ("azure/migrate.json", ("properties", "configuration", "triggerType"), "Schedule", "triggerType"),
-    ("azure/migrate.json", ("properties", "configuration", "replicaRetryLimit"), 3, "replicaRetryLimit"),
-    ("azure/migrate.json", ("properties", "configuration", "replicaTimeout"), REMOVE, "replicaTimeout"),
+    (ACA, ("location",), REMOVE, "location"),
+    (ACA, ("Properties",), {}, "Properties"),
+    (
+        ACA,
+        (*INGRESS, "targetport"),
+        8080,
+        "targetport",
+    ),
+    (
+        ACA,
+        (*INGRESS, "targetPort"),
+        99999,
+        "targetPort",
+    ),
+    (
+        ACA,
+        (*INGRESS, "targetPort"),
+        8000,
+        "port",
+    ),
+    (
+        ACA,
+        (*INGRESS, "transport"),
+        "https",
+        "transport",
+    ),
+    (
+        ACA,
+        (*INGRESS, "allowInsecure"),
+        True,
+        "allowInsecure",
+    ),
+    (
+        ACA,
+        (*INGRESS, "traffic"),
+        [{"latestRevision": True, "weight": 100}],
+        "traffic",
+    ),
+    (
+        ACA,
+        (*CONFIGURATION, "activeRevisionsMode"),
+        "Single",
+        "activeRevisionsMode",
+    ),
+    (
+        ACA,
+        (*CONFIGURATION, "registries", 0, "server"),
+        "ghcr.io",
+        "registries",
+    ),
+    (
+        ACA,
+        (*CONFIGURATION, "registries", 0, "identity"),
+        f"{GROUP}/x",
+        "registries[0].identity",
+    ),
+    (
+        ACA,
+        (*CONFIGURATION, "secrets", 0, "keyVaultUrl"),
+        "https://v.vault.azure.net/secrets/database-url",
+        "keyVaultUrl",
+    ),
+    (
+        ACA,
+        (*CONFIGURATION, "secrets", 0, "value"),
+        "postgresql://",
+        "secrets[0].value",
+    ),
+    (
+        ACA,
+        (*TEMPLATE, "revisionSuffix"),
+        "Abc_1",
+        "revisionSuffix",
+    ),
+    (
+        ACA,
+        (*TEMPLATE, "terminationGracePeriodSeconds"),
+        900,
+        "terminationGracePeriodSeconds",
+    ),
+    (
+        ACA,
+        (*TEMPLATE, "terminationGracePeriodSeconds"),
+        20,
+        "SHUTDOWN_GRACE_SECONDS",
+    ),
+    (
+        ACA,
+        (*TEMPLATE, "scale", "minReplicas"),
+        11,
+        "minReplicas",
+    ),
+    (
+        ACA,
+        (*TEMPLATE, "scale", "rules", 0, "http", "metadata", "concurrentRequests"),
+        80,
+        "concurrentRequests",
+    ),
+    (
+        ACA,
+        (*ARM, "image"),
+        "orders0123456789.azurecr.io/orders:1",
+        "containers[0].image",
+    ),
+    (ACA, (*ARM, "resources", "cpu"), 0.3, "cpu"),
+    (ACA, (*ARM, "resources", "memory"), "2Gi", "memory"),
+    (ACA, (*ARM, "env", 0, "secretRef"), "other", "env"),
+    (ACA, (*ARM, "probes", 0, "httpGet", "port"), REMOVE, "port"),
+    (ACA, (*ARM, "probes", 1, "httpGet", "path"), "/health/ready", "path"),
+    (ACA, (*ARM, "probes", 2, "type"), "Startup", "probes"),
+    (ACA, (*ARM, "probes", 0, "type"), "Ready", "type"),
+    (ACA, (*ARM, "probes", 0, "failureThreshold"), 60, "failureThreshold"),
+    (
+        ACA_JOB,
+        (*CONFIGURATION, "triggerType"),
+        "Schedule",
+        "triggerType",
+    ),
+    (
+        ACA_JOB,
+        (*CONFIGURATION, "replicaRetryLimit"),
+        3,
+        "replicaRetryLimit",
+    ),
+    (
+        ACA_JOB,
+        (*CONFIGURATION, "replicaTimeout"),
+        REMOVE,
+        "replicaTimeout",
+    ),
     # Cloud Run
-    ("gcp/service.yaml", ("apiVersion",), "serving.knative.dev/v2", "apiVersion"),
-    ("gcp/service.yaml", ("metadata", "name"), REMOVE, "name"),
-    ("gcp/service.yaml", ("metadata", "annotations", "run.googleapis.com/startup-cpu-boost"), "true", "startup-cpu-boost"),
-    ("gcp/service.yaml", ("metadata", "annotations", "run.googleapis.com/minScale"), 1, "minScale"),
-    ("gcp/service.yaml", ("metadata", "annotations", "run.googleapis.com/minScale"), "11", "minScale"),
-    ("gcp/service.yaml", ("metadata", "annotations", "run.googleapis.com/maxScale"), "ten", "maxScale"),
-    ("gcp/service.yaml", (*NOTE, "run.googleapis.com/cpu-throttle"), "true", "cpu-throttle"),
-    ("gcp/service.yaml", (*NOTE, "run.googleapis.com/cpu-throttling"), "true", "cpu-throttling"),
-    ("gcp/service.yaml", (*NOTE, "run.googleapis.com/container-dependencies"), '{"app": ["otel"]}', "container-dependencies"),
-    ("gcp/service.yaml", ("spec", "template", "spec", "serviceAccountName"), REMOVE, "serviceAccountName"),
-    ("gcp/service.yaml", ("spec", "template", "spec", "timeoutSeconds"), 7200, "timeoutSeconds"),
-    ("gcp/service.yaml", ("spec", "template", "spec", "containerConcurrency"), 2000, "containerConcurrency"),
-    ("gcp/service.yaml", ("spec", "template", "spec", "securityContext"), {}, "securityContext"),
-    ("gcp/service.yaml", ("spec", "traffic", 0, "percent"), 90, "spec.traffic"),
-    ("gcp/service.yaml", ("spec", "traffic", 1, "percent"), 10, "percent"),
-    ("gcp/service.yaml", (*APP, "image"), "europe-west1-docker.pkg.dev/acme-prod/orders/orders:1", "containers[0].image"),
-    ("gcp/service.yaml", (*APP, "ports", 0, "containerPort"), 99999, "containerPort"),
-    ("gcp/service.yaml", (*APP, "ports", 0, "name"), "http", "name"),
-    ("gcp/service.yaml", (*APP, "ports"), REMOVE, "ports"),
-    ("gcp/service.yaml", (*APP, "startUpProbe"), {}, "startUpProbe"),
-    ("gcp/service.yaml", (*APP, "startupProbe", "timeoutSeconds"), 4, "timeoutSeconds"),
-    ("gcp/service.yaml", (*APP, "startupProbe", "failureThreshold"), 100, "failureThreshold"),
-    ("gcp/service.yaml", (*APP, "startupProbe", "httpGet", "port"), 8000, "port"),
-    ("gcp/service.yaml", (*APP, "livenessProbe", "httpGet", "path"), "/healthz", "path"),
-    ("gcp/service.yaml", (*APP, "resources", "limits", "memory"), "512m", "memory"),
-    ("gcp/service.yaml", (*APP, "resources", "limits", "memory"), "8Gi", "cpu"),
-    ("gcp/service.yaml", (*APP, "env", 0), {"name": "PORT", "value": "8080"}, "PORT"),
-    ("gcp/service.yaml", (*APP, "env", 0, "value"), "10", "SHUTDOWN_GRACE_SECONDS"),
-    ("gcp/service.yaml", (*APP, "env", 1, "valueFrom", "secretKeyRef", "key"), "latest", "DATABASE_URL"),
-    ("gcp/migrate.yaml", ("spec", "template", "spec", "template", "spec", "maxRetries"), 3, "maxRetries"),
-    ("gcp/migrate.yaml", ("spec", "template", "spec", "template", "spec", "retries"), 3, "retries"),
+    (RUN, ("apiVersion",), "serving.knative.dev/v2", "apiVersion"),
+    (RUN, ("metadata", "name"), REMOVE, "name"),
+    (
+        RUN,
+        (*OUTER, f"{KEY}/startup-cpu-boost"),
+        "true",
+        "startup-cpu-boost",
+    ),
+    (RUN, (*OUTER, f"{KEY}/minScale"), 1, "minScale"),
+    (
+        RUN,
+        (*OUTER, f"{KEY}/minScale"),
+        "11",
+        "minScale",
+    ),
+    (
+        RUN,
+        (*OUTER, f"{KEY}/maxScale"),
+        "ten",
+        "maxScale",
+    ),
+    (RUN, (*NOTE, f"{KEY}/cpu-throttle"), "true", "cpu-throttle"),
+    (RUN, (*NOTE, f"{KEY}/cpu-throttling"), "true", "cpu-throttling"),
+    (
+        RUN,
+        (*NOTE, f"{KEY}/container-dependencies"),
+        '{"app": ["otel"]}',
+        "container-dependencies",
+    ),
+    (
+        RUN,
+        (*SPEC, "serviceAccountName"),
+        REMOVE,
+        "serviceAccountName",
+    ),
+    (RUN, (*SPEC, "timeoutSeconds"), 7200, "timeoutSeconds"),
+    (
+        RUN,
+        (*SPEC, "containerConcurrency"),
+        2000,
+        "containerConcurrency",
+    ),
+    (RUN, (*SPEC, "securityContext"), {}, "securityContext"),
+    (RUN, ("spec", "traffic", 0, "percent"), 90, "spec.traffic"),
+    (RUN, ("spec", "traffic", 1, "percent"), 10, "percent"),
+    (
+        RUN,
+        (*APP, "image"),
+        "europe-west1-docker.pkg.dev/acme-prod/orders/orders:1",
+        "containers[0].image",
+    ),
+    (RUN, (*APP, "ports", 0, "containerPort"), 99999, "containerPort"),
+    (RUN, (*APP, "ports", 0, "name"), "http", "name"),
+    (RUN, (*APP, "ports"), REMOVE, "ports"),
+    (RUN, (*APP, "startUpProbe"), {}, "startUpProbe"),
+    (RUN, (*APP, "startupProbe", "timeoutSeconds"), 4, "timeoutSeconds"),
+    (RUN, (*APP, "startupProbe", "failureThreshold"), 100, "failureThreshold"),
+    (RUN, (*APP, "startupProbe", "httpGet", "port"), 8000, "port"),
+    (RUN, (*APP, "livenessProbe", "httpGet", "path"), "/healthz", "path"),
+    (RUN, (*APP, "resources", "limits", "memory"), "512m", "memory"),
+    (RUN, (*APP, "resources", "limits", "memory"), "8Gi", "cpu"),
+    (RUN, (*APP, "env", 0), {"name": "PORT", "value": "8080"}, "PORT"),
+    (RUN, (*APP, "env", 0, "value"), "10", "SHUTDOWN_GRACE_SECONDS"),
+    (
+        RUN,
+        (*APP, "env", 1, "valueFrom", "secretKeyRef", "key"),
+        "latest",
+        "DATABASE_URL",
+    ),
+    (
+        RUN_JOB,
+        (*JOB, "maxRetries"),
+        3,
+        "maxRetries",
+    ),
+    (RUN_JOB, (*JOB, "retries"), 3, "retries"),
 ]
 
 
@@ -229,7 +432,9 @@ def test_a_mistake_is_refused_by_its_field(
 ) -> None:
     body = filled(render(**ANSWERS[0]), name)
     problems = FILES[name](plant(body, path, value))
-    assert any(field in problem.partition(": ")[0] or field in problem for problem in problems), problems
+    assert any(field in problem.partition(": ")[0] or field in problem for problem in problems), (
+        problems
+    )
 
 
 # ------------------------------------------------------------------ the renderer
@@ -269,7 +474,9 @@ def test_scripts_pass_shellcheck(render: Render, answers: Answers) -> None:
     scripts = sorted((render(**answers) / "deploy").rglob("*.sh"))
     assert scripts
     result = subprocess.run(
-        ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts], capture_output=True, text=True
+        ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts],
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stdout
 
@@ -281,7 +488,17 @@ def test_what_is_run_is_executable(render: Render) -> None:
 
 
 @pytest.mark.parametrize(
-    "clouds", [[], ["aws"], ["azure"], ["gcp"], ["aws", "azure"], ["aws", "gcp"], ["azure", "gcp"], ["aws", "azure", "gcp"]]
+    "clouds",
+    [
+        [],
+        ["aws"],
+        ["azure"],
+        ["gcp"],
+        ["aws", "azure"],
+        ["aws", "gcp"],
+        ["azure", "gcp"],
+        ["aws", "azure", "gcp"],
+    ],
 )
 def test_only_the_chosen_clouds_are_there(render: Render, clouds: list[str]) -> None:
     deploy = render(clouds=clouds) / "deploy"

@@ -23,7 +23,9 @@ from typing import Any
 os.environ["MOTO_ECS_SERVICE_RUNNING"] = "0"
 
 import moto.backends
-import moto.server
+from moto.cloudformation.parsing import clean_json
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from . import images, validate
@@ -58,7 +60,7 @@ class Amazon:
         self.secrets_read: list[str] = []
         self._deployers: dict[str, str] = {}
         self._tasks: dict[str, tuple[int | None, str]] = {}
-        self._app = moto.server.DomainDispatcherApplication(moto.server.create_backend_app)
+        self._app = DomainDispatcherApplication(create_backend_app)
 
     def connect(self, internet: Internet) -> None:
         """Answer for the hosts of AWS."""
@@ -93,7 +95,9 @@ class Amazon:
             for statement in self._statements(role)
         )
 
-    def _needs(self, service: str, action: str, body: Any) -> Iterator[tuple[str, str, dict[str, str]]]:
+    def _needs(
+        self, service: str, action: str, body: Any
+    ) -> Iterator[tuple[str, str, dict[str, str]]]:
         """Yield what a call asks of IAM: action, resource, context."""
         name = f"{service}:{action}"
         resource, context = "*", {}
@@ -122,7 +126,10 @@ class Amazon:
         known = [one.arn for one in self._backend("iam").open_id_providers.values()]
         if provider in known and statement["Principal"] == {"Federated": provider}:
             conditions = statement["Condition"]["StringEquals"]
-            if all(claims.get(key.removeprefix(f"{issuer}:")) == value for key, value in conditions.items()):
+            if all(
+                claims.get(key.removeprefix(f"{issuer}:")) == value
+                for key, value in conditions.items()
+            ):
                 return None
         return denied(request, "sts:AssumeRoleWithWebIdentity")
 
@@ -162,12 +169,22 @@ class Amazon:
         match action:
             case "GetAuthorizationToken":
                 token = b64encode(f"AWS:{key}".encode()).decode()
-                return as_json({"authorizationData": [{"authorizationToken": token, "expiresAt": time.time() + 3600}]})
+                return as_json(
+                    {
+                        "authorizationData": [
+                            {"authorizationToken": token, "expiresAt": time.time() + 3600}
+                        ]
+                    }
+                )
             case "RegisterTaskDefinition":
                 if problems := validate.task_definition(body):
-                    return as_json({"__type": "ClientException", "message": "; ".join(problems)}, 400)
+                    return as_json(
+                        {"__type": "ClientException", "message": "; ".join(problems)}, 400
+                    )
             case "DescribeTasks":
-                return as_json({"tasks": [self._ended(arn) for arn in body["tasks"]], "failures": []})
+                return as_json(
+                    {"tasks": [self._ended(arn) for arn in body["tasks"]], "failures": []}
+                )
             case "RunTask":
                 return as_json({"tasks": [{"taskArn": self._run(body)}], "failures": []})
             case "UpdateService":
@@ -191,7 +208,7 @@ class Amazon:
             base_url=f"https://{request.host}",
             method=request.method,
             query_string=urllib.parse.urlencode(request.query),
-            headers=request.headers,
+            headers=Headers(request.headers),
             data=request.body,
         )
         parts, status, headers = run_wsgi_app(self._app, builder.get_environ(), buffered=True)
@@ -203,11 +220,13 @@ class Amazon:
             stack._parse_template()
             stack.output_map = stack._create_output_map()
             properties = stack.template_dict["Resources"]["Service"]["Properties"]
-            network = moto.cloudformation.parsing.clean_json(
+            network = clean_json(
                 copy.deepcopy(properties["NetworkConfiguration"]), stack.resource_map
             )["AwsvpcConfiguration"]
             self._service().network_configuration = {
-                "awsvpcConfiguration": {key[0].lower() + key[1:]: value for key, value in network.items()}
+                "awsvpcConfiguration": {
+                    key[0].lower() + key[1:]: value for key, value in network.items()
+                }
             }
 
     # -------------------------------------------------------------------- ECS
@@ -221,17 +240,23 @@ class Amazon:
     def _problem(self, task_definition: str) -> str:
         """Return why a task of this definition cannot start, or nothing."""
         [app] = (one for one in self._containers(task_definition) if one["name"] == "app")
-        execution = self._backend("ecs").describe_task_definition(task_definition).execution_role_arn
+        execution = (
+            self._backend("ecs").describe_task_definition(task_definition).execution_role_arn
+        )
         for secret in app.get("secrets", []):
             name = secret["valueFrom"].partition(":parameter")[2]
-            if not self._may(execution.rpartition("/")[2], "ssm:GetParameters", secret["valueFrom"], {}):
+            if not self._may(
+                execution.rpartition("/")[2], "ssm:GetParameters", secret["valueFrom"], {}
+            ):
                 return f"ResourceInitializationError: not authorized to read {name}"
             if self._backend("ssm").get_parameter(name) is None:
                 return f"ResourceInitializationError: invalid ssm parameters: {name}"
         settings = self.registry.settings(app["image"])
         if settings is None:
             return f"CannotPullContainerError: {app['image']}"
-        return "Essential container in task exited" if settings.get("BEHAVIOUR") == "crashes" else ""
+        return (
+            "Essential container in task exited" if settings.get("BEHAVIOUR") == "crashes" else ""
+        )
 
     def _run(self, body: Any) -> str:
         arn = ARN.format("ecs", f"task/orders/{len(self._tasks):032x}")
@@ -251,15 +276,25 @@ class Amazon:
 
     def _ended(self, arn: str) -> Any:
         code, reason = self._tasks[arn]
-        container = {"name": "app", "lastStatus": "STOPPED"} | ({} if code is None else {"exitCode": code})
-        return {"taskArn": arn, "lastStatus": "STOPPED", "stoppedReason": reason, "containers": [container]}
+        container = {"name": "app", "lastStatus": "STOPPED"} | (
+            {} if code is None else {"exitCode": code}
+        )
+        return {
+            "taskArn": arn,
+            "lastStatus": "STOPPED",
+            "stoppedReason": reason,
+            "containers": [container],
+        }
 
     def _settle(self, before: str) -> None:
         """The circuit breaker: tasks that do not become healthy bring the old ones back."""
         service = self._service()
         if before == service.task_definition or service.desired_count == 0:
             return
-        if self._problem(service.task_definition) or self._settings().get("BEHAVIOUR") == "rolled-back":
+        if (
+            self._problem(service.task_definition)
+            or self._settings().get("BEHAVIOUR") == "rolled-back"
+        ):
             service.task_definition = before
 
     def _settings(self) -> dict[str, str]:
@@ -276,7 +311,11 @@ class Amazon:
     def log_in(self, folder: Path, token: str = "") -> dict[str, str]:
         """Return what makes aws act as the owner or, given GitHub's token, as the deployer."""
         if not token:
-            return {"AWS_ACCESS_KEY_ID": OWNER, "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": REGION}
+            return {
+                "AWS_ACCESS_KEY_ID": OWNER,
+                "AWS_SECRET_ACCESS_KEY": "x",
+                "AWS_DEFAULT_REGION": REGION,
+            }
         file = Path(tempfile.mkdtemp(dir=folder)) / "token"
         file.write_text(token)
         return {
@@ -293,7 +332,9 @@ class Amazon:
 
     def deployed(self) -> str:
         """Return the image that the service runs."""
-        [app] = (one for one in self._containers(self._service().task_definition) if one["name"] == "app")
+        [app] = (
+            one for one in self._containers(self._service().task_definition) if one["name"] == "app"
+        )
         image: str = app["image"]
         return image
 
@@ -305,7 +346,10 @@ class Amazon:
                 service.task_definition,
                 service.desired_count,
                 service.network_configuration,
-                {role.name: (role.assume_role_policy_document, role.policies) for role in iam.get_roles()},
+                {
+                    role.name: (role.assume_role_policy_document, role.policies)
+                    for role in iam.get_roles()
+                },
                 list(iam.open_id_providers),
                 list(self._backend("elbv2").load_balancers),
                 list(self._backend("elbv2").target_groups),

@@ -28,10 +28,16 @@ ROOT = f"/subscriptions/{SUBSCRIPTION}"
 # The part of each built-in role that matters here; the ids are Azure's.
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 ROLES = {
-    "7f951dda-4ed3-4680-a7ca-43fe172d538d": ("AcrPull", ["Microsoft.ContainerRegistry/registries/pull/read"]),
+    "7f951dda-4ed3-4680-a7ca-43fe172d538d": (
+        "AcrPull",
+        ["Microsoft.ContainerRegistry/registries/pull/read"],
+    ),
     "8311e382-0749-4cb8-b61a-304f252e45ec": (
         "AcrPush",
-        ["Microsoft.ContainerRegistry/registries/pull/read", "Microsoft.ContainerRegistry/registries/push/write"],
+        [
+            "Microsoft.ContainerRegistry/registries/pull/read",
+            "Microsoft.ContainerRegistry/registries/push/write",
+        ],
     ),
     "4633458b-17de-408a-b874-0445c86b69e6": (
         "Key Vault Secrets User",
@@ -43,11 +49,14 @@ ROLES = {
 def token_of(who: str) -> str:
     """Return an unsigned token of Entra ID."""
     claims = {"tid": TENANT, "oid": who, "appid": who, "exp": int(time.time()) + 36000}
-    parts = [urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in ({"alg": "none"}, claims)]
+    parts = [
+        urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode()
+        for one in ({"alg": "none"}, claims)
+    ]
     return ".".join([*parts, "c2ln"])
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Resource Manager answers with an error."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -62,13 +71,15 @@ class Azure:
         registry: holds what was pushed to the container registry.
     """
 
-    owner = MappingProxyType({"AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_LOCATION": "westeurope"})
+    owner = MappingProxyType(
+        {"AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_LOCATION": "westeurope"}
+    )
     denied = (
         f"az rest --method post --url {ROOT}/resourceGroups/orders/providers/Microsoft.App/containerApps/orders/listSecrets?api-version=2026-07-01",
         f"az rest --method delete --url {ROOT}/resourceGroups/orders/providers/Microsoft.App/containerApps/orders?api-version=2026-07-01",
         "az group create --name another --location westeurope",
         "az identity create --name another --resource-group orders --location westeurope",
-        f"az rest --method get --resource https://vault.azure.net --url https://VAULT.vault.azure.net/secrets/database-url?api-version=7.4",
+        "az rest --method get --resource https://vault.azure.net --url https://VAULT.vault.azure.net/secrets/database-url?api-version=7.4",
     )
 
     def __init__(self, registry: images.Registry) -> None:
@@ -92,7 +103,7 @@ class Azure:
             try:
                 response: Response = site(request)
                 return response
-            except Refused as refused:
+            except RefusedError as refused:
                 return refused.response
 
         return answer
@@ -115,7 +126,7 @@ class Azure:
         form = request.form()
         who = form["client_id"]
         if who != OWNER:
-            self._trusted(who, form["client_assertion"])
+            self._trusted(who, form.get("client_assertion", ""))
         return as_json({"access_token": token_of(who), "token_type": "Bearer", "expires_in": 36000})
 
     def _trusted(self, who: str, assertion: str) -> None:
@@ -133,15 +144,14 @@ class Azure:
             ):
                 return
         message = "AADSTS700213: No matching federated identity record found"
-        raise_login = as_json({"error": "invalid_client", "error_description": message}, 401)
-        error = Refused(401, "", message)
-        error.response = raise_login
+        error = RefusedError(401, "invalid_client", message)
+        error.response = as_json({"error": "invalid_client", "error_description": message}, 401)
         raise error
 
     def _who(self, request: Request) -> str:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not token:
-            raise Refused(401, "AuthenticationFailed", "there is no token")
+            raise RefusedError(401, "AuthenticationFailed", "there is no token")
         return decode(token)["oid"]
 
     def _principal(self, who: str) -> str:
@@ -155,13 +165,20 @@ class Azure:
         if principal == OWNER:
             return True
         for path, resource in self.resources.items():
-            if "/roleassignments/" not in path or resource["properties"]["principalId"] != principal:
+            if (
+                "/roleassignments/" not in path
+                or resource["properties"]["principalId"] != principal
+            ):
                 continue
-            if not f"{scope.lower()}/".startswith(path.partition("/providers/microsoft.authorization/")[0] + "/"):
+            if not f"{scope.lower()}/".startswith(
+                path.partition("/providers/microsoft.authorization/")[0] + "/"
+            ):
                 continue
             role = resource["properties"]["roleDefinitionId"].rpartition("/")[2]
-            custom = self.resources.get(f"{ROOT}/providers/microsoft.authorization/roledefinitions/{role}".lower())
-            actions = custom["properties"]["permissions"][0]["actions"] if custom else ROLES[role][1]
+            custom = [one for one in self.resources.values() if one.get("name") == role]
+            actions = (
+                custom[0]["properties"]["permissions"][0]["actions"] if custom else ROLES[role][1]
+            )
             if any(fnmatch.fnmatchcase(action.lower(), one.lower()) for one in actions):
                 return True
         return False
@@ -169,13 +186,15 @@ class Azure:
     def _need(self, who: str, action: str, scope: str) -> None:
         if not self._may(self._principal(who), action, scope):
             message = f"The client '{who}' does not have authorization to perform action '{action}' over scope '{scope}'"
-            raise Refused(403, "AuthorizationFailed", message)
+            raise RefusedError(403, "AuthorizationFailed", message)
 
     # ------------------------------------------------------- registry and vault
 
     def _registry(self, request: Request) -> Response:
         name = request.host.partition(".")[0]
-        scope = f"{ROOT}/resourcegroups/orders/providers/microsoft.containerregistry/registries/{name}"
+        scope = (
+            f"{ROOT}/resourcegroups/orders/providers/microsoft.containerregistry/registries/{name}"
+        )
         if scope not in self.resources:
             return Response(404)
         if request.path == "/oauth2/exchange":
@@ -225,16 +244,30 @@ class Azure:
         low = path.lower()
         who = self._who(request)
         if low == "/subscriptions":
-            shown = {"id": ROOT, "subscriptionId": SUBSCRIPTION, "tenantId": TENANT, "displayName": "acme", "state": "Enabled"}
+            shown = {
+                "id": ROOT,
+                "subscriptionId": SUBSCRIPTION,
+                "tenantId": TENANT,
+                "displayName": "acme",
+                "state": "Enabled",
+            }
             return as_json({"value": [shown]})
         if low == "/tenants":
             return as_json({"value": [{"id": f"/tenants/{TENANT}", "tenantId": TENANT}]})
         self._authorize(request, who, path)
         if found := re.fullmatch(r"/subscriptions/[^/]+/providers/([^/]+)(/register)?", low):
             kinds = ("containerApps", "managedEnvironments", "components", "jobs")
-            types = [{"resourceType": kind, "locations": ["West Europe"], "apiVersions": ["2020-02-02"]} for kind in kinds]
-            return as_json({"namespace": found[1], "registrationState": "Registered", "resourceTypes": types})
-        if "/providers/microsoft.app/containerapps/" in low or "/providers/microsoft.app/jobs/" in low:
+            types = [
+                {"resourceType": kind, "locations": ["West Europe"], "apiVersions": ["2020-02-02"]}
+                for kind in kinds
+            ]
+            return as_json(
+                {"namespace": found[1], "registrationState": "Registered", "resourceTypes": types}
+            )
+        if (
+            "/providers/microsoft.app/containerapps/" in low
+            or "/providers/microsoft.app/jobs/" in low
+        ):
             if (answer := self._apps(request, path)) is not None:
                 return answer
         if low.endswith("/sharedkeys"):
@@ -242,7 +275,7 @@ class Azure:
         if "/vaults/" in low and "/secrets/" in low:
             versions = self.secrets.get(low.rpartition("/")[2], {})
             if not versions:
-                raise Refused(404, "SecretNotFound", f"{path} not found")
+                raise RefusedError(404, "SecretNotFound", f"{path} not found")
             return as_json({"properties": {"secretUriWithVersion": list(versions)[-1]}})
         return self._resource(request, path)
 
@@ -252,14 +285,22 @@ class Azure:
         namespace = f"{parts[0]}/" if scope else "Microsoft.Resources/"
         names = parts[1:] if scope else parts
         kind = namespace + "/".join(names[::2])
-        verb = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}.get(request.method)
+        verb = {
+            "GET": "read",
+            "HEAD": "read",
+            "PUT": "write",
+            "PATCH": "write",
+            "DELETE": "delete",
+        }.get(request.method)
         if verb:
             self._need(who, f"{kind}/{verb}", path)
         else:  # POST RESOURCE/VERB
             self._need(who, f"{kind}/action", path.rpartition("/")[0])
         body = request.json() if request.method in ("PUT", "PATCH") else {}
         for identity in (body.get("identity") or {}).get("userAssignedIdentities") or {}:
-            self._need(who, "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action", identity)
+            self._need(
+                who, "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action", identity
+            )
         environment = (body.get("properties") or {}).get("environmentId")
         if environment:
             self._need(who, "Microsoft.App/managedEnvironments/join/action", environment)
@@ -276,7 +317,7 @@ class Azure:
         if request.method == "GET" and "/providers/" in low and len(tail) % 2 == 0:
             return as_json({"value": self._list(request, low)})
         if low not in self.resources:
-            raise Refused(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
+            raise RefusedError(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
         if request.method == "DELETE":
             del self.resources[low]
             return Response(200)
@@ -288,48 +329,66 @@ class Azure:
                 {
                     "id": f"{ROOT}/providers/Microsoft.Authorization/roleDefinitions/{key}",
                     "name": key,
-                    "properties": {"roleName": name, "type": "BuiltInRole", "permissions": [{"actions": actions}]},
+                    "properties": {
+                        "roleName": name,
+                        "type": "BuiltInRole",
+                        "permissions": [{"actions": actions}],
+                    },
                 }
                 for key, (name, actions) in ROLES.items()
             ]
             custom = [one for path, one in self.resources.items() if "/roledefinitions/" in path]
             wanted = re.search(r"roleName eq '([^']+)'", request.query.get("$filter", ""))
-            return [one for one in built_in + custom if not wanted or one["properties"]["roleName"] == wanted[1]]
+            return [
+                one
+                for one in built_in + custom
+                if not wanted or one["properties"]["roleName"] == wanted[1]
+            ]
         return [one for path, one in self.resources.items() if path.rpartition("/")[0] == low]
 
     def _filled(self, path: str, new: Any) -> Any:
         """Return a resource with what Azure adds to it."""
         low, name = path.lower(), path.rpartition("/")[2]
+        kind = low.split("/")[-2]
         old = self.resources.get(low, {}).get("properties", {})
-        if "/roleassignments/" in low:
+        if kind == "roleassignments":
             same = [
                 one
                 for key, one in self.resources.items()
-                if key.rpartition("/")[0] == low.rpartition("/")[0] and key != low
+                if key.rpartition("/")[0] == low.rpartition("/")[0]
+                and key != low
                 and one["properties"]["principalId"] == new["properties"]["principalId"]
                 and one["properties"]["roleDefinitionId"] == new["properties"]["roleDefinitionId"]
             ]
             if same:
-                raise Refused(409, "RoleAssignmentExists", "The role assignment already exists.")
+                raise RefusedError(
+                    409, "RoleAssignmentExists", "The role assignment already exists."
+                )
         new |= {"id": path, "name": name}
         properties = new.setdefault("properties", {})
-        if "/microsoft.authorization/" not in low:
+        if not kind.startswith("role"):
             properties["provisioningState"] = "Succeeded"
         kept = {key: old[key] for key in ("principalId", "clientId") if key in old}
-        if "/userassignedidentities/" in low and "/federated" not in low:
-            made = {"principalId": str(uuid.uuid4()), "clientId": str(uuid.uuid4()), "tenantId": TENANT}
+        if kind == "userassignedidentities":
+            made = {
+                "principalId": str(uuid.uuid4()),
+                "clientId": str(uuid.uuid4()),
+                "tenantId": TENANT,
+            }
             properties |= made | kept
-        if "/registries/" in low:
+        if kind == "registries":
             assert re.fullmatch(r"[a-z0-9]{5,50}", name), name
             properties["loginServer"] = f"{name}.azurecr.io"
-        if "/workspaces/" in low:
+        if kind == "workspaces":
             properties["customerId"] = "66666666-6666-6666-6666-666666666666"
-        if "/components/" in low:
-            properties["ConnectionString"] = "InstrumentationKey=0;IngestionEndpoint=https://x.in.applicationinsights.azure.com/"
-        if "/managedenvironments/" in low:
+        if kind == "components":
+            properties["ConnectionString"] = (
+                "InstrumentationKey=0;IngestionEndpoint=https://x.in.applicationinsights.azure.com/"
+            )
+        if kind == "managedenvironments":
             new["location"] = "West Europe"
             properties["defaultDomain"] = "kind-sea-1.westeurope.azurecontainerapps.io"
-        if "/vaults/" in low:
+        if kind == "vaults":
             assert re.fullmatch(r"[a-z](?!.*--)[a-z0-9-]{1,22}[a-z0-9]", name), name
             properties["vaultUri"] = f"https://{name}.vault.azure.net/"
         return new
@@ -338,14 +397,16 @@ class Azure:
 
     def _apps(self, request: Request, path: str) -> Response | None:
         low = path.lower()
-        found = re.fullmatch(r"(.*/providers/microsoft\.app/(containerapps|jobs)/[^/]+)(?:/(.*))?", low)
+        found = re.fullmatch(
+            r"(.*/providers/microsoft\.app/(containerapps|jobs)/[^/]+)(?:/(.*))?", low
+        )
         assert found
         base, kind, rest = found.groups()
         if rest == "listsecrets":
             self.secrets_read.append(path)
             return as_json({"value": []})
         if base not in self.resources and (rest or request.method != "PUT"):
-            raise Refused(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
+            raise RefusedError(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
         if kind == "jobs" and rest == "start":
             return as_json(self._start(base))
         if kind == "jobs" and rest:
@@ -358,8 +419,10 @@ class Azure:
         body = without_nulls(request.json())
         if kind == "jobs":
             if problems := validate.container_app_job(body):
-                raise Refused(400, "ContainerAppJobInvalidSpec", "; ".join(problems))
-            self.resources[base] = body | {"properties": body["properties"] | {"provisioningState": "Succeeded"}}
+                raise RefusedError(400, "ContainerAppJobInvalidSpec", "; ".join(problems))
+            self.resources[base] = body | {
+                "properties": body["properties"] | {"provisioningState": "Succeeded"}
+            }
             return as_json(self.resources[base])
         return as_json(self._put_app(request.method, path, body))
 
@@ -371,7 +434,9 @@ class Azure:
         for secret in properties["configuration"].get("secrets", []):
             vault = re.match(r"https://([^.]+)", secret["keyVaultUrl"])
             scope = f"{ROOT}/resourceGroups/orders/providers/Microsoft.KeyVault/vaults/{vault and vault[1]}"
-            if not self._may(principal, "Microsoft.KeyVault/vaults/secrets/getSecret/action", scope):
+            if not self._may(
+                principal, "Microsoft.KeyVault/vaults/secrets/getSecret/action", scope
+            ):
                 return f"Unable to get value using Managed identity {identity} for secret {secret['name']}"
             if not any(secret["keyVaultUrl"] in versions for versions in self.secrets.values()):
                 return f"Secret {secret['keyVaultUrl']} not found"
@@ -393,7 +458,7 @@ class Azure:
         empty = "mcr.microsoft.com/" in json.dumps(body)
         if "template" in body["properties"] and not empty:
             if problems := validate.container_app(body):
-                raise Refused(400, "ContainerAppInvalidSpec", "; ".join(problems))
+                raise RefusedError(400, "ContainerAppInvalidSpec", "; ".join(problems))
         new = merge(old, body) if method == "PATCH" and old else copy.deepcopy(body)
         properties = new["properties"]
         template, ingress = properties["template"], properties["configuration"]["ingress"]
@@ -403,7 +468,11 @@ class Azure:
             revision = f"{name}--{template['revisionSuffix']}"
             assert len(revision) <= 54, revision
             if revision in self.revisions:
-                raise Refused(400, "ContainerAppInvalidRevision", f"a revision named {revision} exists already")
+                raise RefusedError(
+                    400,
+                    "ContainerAppInvalidRevision",
+                    f"a revision named {revision} exists already",
+                )
             problem = self._problem(new)
             self.revisions[revision] = {
                 "id": f"{path}/revisions/{revision}",
@@ -422,8 +491,12 @@ class Azure:
         for target in traffic:
             target["weight"] = int(target["weight"])
             if target.get("revisionName") not in {None, *self.revisions}:
-                raise Refused(400, "ContainerAppInvalidTraffic", f"there is no {target['revisionName']}")
-        weighted = [one["revisionName"] for one in traffic if one["weight"] and one.get("revisionName")]
+                raise RefusedError(
+                    400, "ContainerAppInvalidTraffic", f"there is no {target['revisionName']}"
+                )
+        weighted = [
+            one["revisionName"] for one in traffic if one["weight"] and one.get("revisionName")
+        ]
         if old and any(self._settings(one).get("BEHAVIOUR") == "rolled-back" for one in weighted):
             ingress["traffic"] = old["properties"]["configuration"]["ingress"]["traffic"]
         self.resources[low] = new | {"id": path, "name": name}
@@ -439,7 +512,7 @@ class Azure:
             return as_json({"value": list(self.revisions.values())})
         name, _, verb = name.partition("/")
         if name not in self.revisions:
-            raise Refused(404, "RevisionNotFound", f"The Resource '{path}' was not found.")
+            raise RefusedError(404, "RevisionNotFound", f"The Resource '{path}' was not found.")
         if verb:
             self.revisions[name]["properties"]["active"] = verb == "activate"
         return as_json(self.revisions[name])
@@ -458,8 +531,14 @@ class Azure:
         name = request.host.partition(".")[0]
         live = "--" not in name
         if live:
-            app = self.resources[f"{ROOT}/resourcegroups/orders/providers/microsoft.app/containerapps/{name}"]
-            [target] = (one for one in app["properties"]["configuration"]["ingress"]["traffic"] if one["weight"])
+            app = self.resources[
+                f"{ROOT}/resourcegroups/orders/providers/microsoft.app/containerapps/{name}"
+            ]
+            [target] = (
+                one
+                for one in app["properties"]["configuration"]["ingress"]["traffic"]
+                if one["weight"]
+            )
             name = target["revisionName"]
         if name not in self.revisions or not self.revisions[name]["properties"]["active"]:
             return Response(404)
@@ -485,19 +564,49 @@ class Azure:
             path = f"{ROOT}/resourcegroups/orders/providers/microsoft.managedidentity/userassignedidentities/orders-deploy"
             who = self.resources[path]["properties"]["clientId"]
         secret = ["--federated-token", token] if token else ["--password", "x"]
-        return ["az", "login", "--service-principal", "--username", who, "--tenant", TENANT, *secret]
+        return [
+            "az",
+            "login",
+            "--service-principal",
+            "--username",
+            who,
+            "--tenant",
+            TENANT,
+            *secret,
+        ]
 
     def store(self, run: Any, value: str) -> None:
         """Store the database's URL as the README says."""
-        [vault] = (one["name"] for path, one in self.resources.items() if re.search(r"/vaults/[^/]+$", path))
-        run("az", "keyvault", "secret", "set", "--vault-name", vault, "--name", "database-url", "--value", value)
+        [vault] = (
+            one["name"]
+            for path, one in self.resources.items()
+            if re.search(r"/vaults/[^/]+$", path)
+        )
+        run(
+            "az",
+            "keyvault",
+            "secret",
+            "set",
+            "--vault-name",
+            vault,
+            "--name",
+            "database-url",
+            "--value",
+            value,
+        )
 
     def deployed(self) -> str:
         """Return the image that gets all the traffic."""
-        app = self.resources[f"{ROOT}/resourcegroups/orders/providers/microsoft.app/containerapps/orders"]
-        [target] = (one for one in app["properties"]["configuration"]["ingress"]["traffic"] if one["weight"])
+        app = self.resources[
+            f"{ROOT}/resourcegroups/orders/providers/microsoft.app/containerapps/orders"
+        ]
+        [target] = (
+            one for one in app["properties"]["configuration"]["ingress"]["traffic"] if one["weight"]
+        )
         assert target["weight"] == 100
-        image: str = self.revisions[target["revisionName"]]["properties"]["template"]["containers"][0]["image"]
+        image: str = self.revisions[target["revisionName"]]["properties"]["template"]["containers"][
+            0
+        ]["image"]
         return image
 
     def state(self) -> Any:

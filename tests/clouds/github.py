@@ -28,7 +28,9 @@ class GitHub:
             return as_json({"id": int(REPOSITORY_ID), "full_name": REPOSITORY})
         if path == "/actions/oidc/customization/sub":
             return as_json({"use_default": True, "sub_claim_prefix": SUBJECT})
-        found = re.fullmatch(r"/environments/([\w-]+)(?:/(variables|deployment-branch-policies)(?:/(\w+))?)?", path)
+        found = re.fullmatch(
+            r"/environments/([\w-]+)(?:/(variables|deployment-branch-policies)(?:/(\w+))?)?", path
+        )
         if not found:
             return as_json({"message": "Not Found"}, 404)
         environment, kind, name = found.groups()
@@ -42,7 +44,9 @@ class GitHub:
         if kind == "deployment-branch-policies":
             if request.method == "POST":
                 self.branches[environment].append(request.json()["name"])
-            return as_json({"branch_policies": [{"name": one} for one in self.branches[environment]]})
+            return as_json(
+                {"branch_policies": [{"name": one} for one in self.branches[environment]]}
+            )
         variables = self.environments[environment]
         if request.method == "PATCH" and name not in variables:
             return as_json({"message": "Not Found"}, 404)
@@ -50,7 +54,7 @@ class GitHub:
         return Response(204)
 
 
-def token(environment: str, **claims: str) -> str:
+def token(environment: str, /, **claims: str) -> str:
     """Return what Actions gives a job in an environment of the repository (unsigned)."""
     claims = {
         "iss": "https://token.actions.githubusercontent.com",

@@ -38,7 +38,7 @@ ROLES = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The API answers with an error."""
 
     def __init__(self, code: int, status: str, message: str) -> None:
@@ -81,7 +81,7 @@ class Google:
             try:
                 response: Response = site(request)
                 return response
-            except Refused as refused:
+            except RefusedError as refused:
                 return refused.response
 
         return answer
@@ -91,7 +91,7 @@ class Google:
     def _who(self, request: Request) -> str:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in self.tokens:
-            raise Refused(401, "UNAUTHENTICATED", "the token is not known")
+            raise RefusedError(401, "UNAUTHENTICATED", "the token is not known")
         return self.tokens[token]
 
     def _may(self, who: str, permission: str, *resources: str) -> bool:
@@ -107,7 +107,9 @@ class Google:
 
     def _need(self, who: str, permission: str, *resources: str) -> None:
         if not self._may(who, permission, *resources):
-            raise Refused(403, "PERMISSION_DENIED", f"Permission '{permission}' denied for {who}")
+            raise RefusedError(
+                403, "PERMISSION_DENIED", f"Permission '{permission}' denied for {who}"
+            )
 
     def _may_use_registry(self, password: str, request: Request) -> bool:
         who = self.tokens.get(password, "")
@@ -126,13 +128,19 @@ class Google:
         """Security Token Service: a GitHub token for a federated one."""
         fields = request.form() if b"=" in request.body[:40] else request.json()
         audience = fields["audience"].removeprefix("//iam.googleapis.com/")
-        provider = self.resources.get(audience.replace(NUMBER, PROJECT)) or self.resources.get(audience)
+        provider = self.resources.get(audience.replace(NUMBER, PROJECT)) or self.resources.get(
+            audience
+        )
         if not provider:
-            raise Refused(400, "INVALID_ARGUMENT", f"there is no provider {audience}")
+            raise RefusedError(400, "INVALID_ARGUMENT", f"there is no provider {audience}")
         claims = decode(fields["subject_token"])
         wanted = re.search(r"repository_id=='(\d+)'", provider["attributeCondition"])
         if not wanted or claims["repository_id"] != wanted[1] or "environment" not in claims:
-            raise Refused(403, "PERMISSION_DENIED", "The given credential is rejected by the attribute condition.")
+            raise RefusedError(
+                403,
+                "PERMISSION_DENIED",
+                "The given credential is rejected by the attribute condition.",
+            )
         assert provider["attributeMapping"] == {
             "google.subject": 'assertion.repository_id+":"+assertion.environment'
         }
@@ -141,7 +149,14 @@ class Google:
         token = f"federated-{subject}"
         self.tokens[token] = f"principal://iam.googleapis.com/{pool}/subject/{subject}"
         kind = "urn:ietf:params:oauth:token-type:access_token"
-        return as_json({"access_token": token, "issued_token_type": kind, "token_type": "Bearer", "expires_in": 3600})
+        return as_json(
+            {
+                "access_token": token,
+                "issued_token_type": kind,
+                "token_type": "Bearer",
+                "expires_in": 3600,
+            }
+        )
 
     def _impersonate(self, request: Request) -> Response:
         account = request.path.split("/")[-1].removesuffix(":generateAccessToken")
@@ -165,17 +180,21 @@ class Google:
         if request.host.startswith("secretmanager"):
             return self._secrets(request, who, name, verb)
         if re.fullmatch(r"projects/[^/]+", name) and request.method == "GET":
-            return as_json({"projectId": PROJECT, "projectNumber": NUMBER, "lifecycleState": "ACTIVE"})
+            return as_json(
+                {"projectId": PROJECT, "projectNumber": NUMBER, "lifecycleState": "ACTIVE"}
+            )
         self._need(who, f"owner.only.{request.method}.{path}")
         if verb in ("batchEnable", "enable") or "/operations/" in path:
             return as_json({"name": "operations/done", "done": True, "response": DONE})
         if request.method == "POST":
             return self._create(request, name)
         if name not in self.resources:
-            raise Refused(404, "NOT_FOUND", f"{name} not found")
+            raise RefusedError(404, "NOT_FOUND", f"{name} not found")
         return as_json(self.resources[name])
 
-    def _policy(self, request: Request, who: str, name: str, permission: str, verb: str) -> Response:
+    def _policy(
+        self, request: Request, who: str, name: str, permission: str, verb: str
+    ) -> Response:
         self._need(who, permission, name)
         if verb == "setIamPolicy":
             policy = request.json()["policy"]
@@ -186,14 +205,16 @@ class Google:
 
     def _create(self, request: Request, name: str) -> Response:
         body = request.json()
-        new = next((v for k, v in request.query.items() if k.endswith("Id")), "") or body.get("accountId", "")
+        new = next((v for k, v in request.query.items() if k.endswith("Id")), "") or body.get(
+            "accountId", ""
+        )
         if name.endswith("/serviceAccounts"):
             assert re.fullmatch(r"[a-z](?:[-a-z0-9]{4,28}[a-z0-9])", new), f"account id {new}"
             email = f"{new}@{PROJECT}.iam.gserviceaccount.com"
             body, new = {"email": email}, email
         path = f"{name}/{new}"
         if path in self.resources:
-            raise Refused(409, "ALREADY_EXISTS", f"{path} already exists")
+            raise RefusedError(409, "ALREADY_EXISTS", f"{path} already exists")
         self.resources[path] = body | {"name": path}
         if name.endswith(("/secrets", "/serviceAccounts")):
             return as_json(self.resources[path])
@@ -207,8 +228,14 @@ class Google:
         if verb == "addVersion":
             self._need(who, "secretmanager.versions.add", secret)
             number = len(versions) + 1
-            version = {"name": f"{secret}/versions/{number}", "state": "ENABLED", "createTime": now()}
-            versions.append(version | {"payload": b64decode(request.json()["payload"]["data"]).decode()})
+            version = {
+                "name": f"{secret}/versions/{number}",
+                "state": "ENABLED",
+                "createTime": now(),
+            }
+            versions.append(
+                version | {"payload": b64decode(request.json()["payload"]["data"]).decode()}
+            )
             return as_json(version | {"clientSpecifiedPayloadChecksum": True})
         if verb == "access":
             self._need(who, "secretmanager.versions.access", secret)
@@ -223,13 +250,15 @@ class Google:
             return self._create(request, name)
         self._need(who, "secretmanager.secrets.get", secret)
         if name not in self.resources:
-            raise Refused(404, "NOT_FOUND", f"{name} not found")
+            raise RefusedError(404, "NOT_FOUND", f"{name} not found")
         return as_json(self.resources[name])
 
     def secret(self, name: str, version: str) -> str | None:
         """Return the value of a version of a secret, None when there is no such one."""
         versions = self.resources.get(f"projects/{PROJECT}/secrets/{name}#versions", [])
-        return next((one["payload"] for one in versions if one["name"].endswith(f"/{version}")), None)
+        return next(
+            (one["payload"] for one in versions if one["name"].endswith(f"/{version}")), None
+        )
 
     # ---------------------------------------------------------------- Cloud Run
 
@@ -247,23 +276,30 @@ class Google:
             "executions": self.executions,
         }.get(kind)
         if store is None:
-            raise Refused(404, "NOT_FOUND", f"no such path here: {request.path}")
-        action = verb or {"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}[request.method]
+            raise RefusedError(404, "NOT_FOUND", f"no such path here: {request.path}")
+        action = (
+            verb
+            or {"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}[request.method]
+        )
         self._need(who, f"run.{kind}.{'list' if action == 'get' and not name else action}")
         if verb == "run":
             return as_json(self._execute(name))
         if request.method in ("POST", "PUT"):
             body = request.json()
             spec = body["spec"]["template"]["spec"]
-            account = (spec if kind == "services" else spec["template"]["spec"]).get("serviceAccountName", "")
+            account = (spec if kind == "services" else spec["template"]["spec"]).get(
+                "serviceAccountName", ""
+            )
             self._need(who, "iam.serviceAccounts.actAs", self._account(account))
             return as_json(self._replace_job(body) if kind == "jobs" else self._replace(body))
         if not name:
             wanted = request.query.get("labelSelector", "")
-            items = [one for one in store.values() if matches(wanted, one["metadata"].get("labels", {}))]
+            items = [
+                one for one in store.values() if matches(wanted, one["metadata"].get("labels", {}))
+            ]
             return as_json({"apiVersion": "v1", "kind": "List", "items": items, "metadata": {}})
         if name not in store:
-            raise Refused(404, "NOT_FOUND", f"{kind} {name} not found")
+            raise RefusedError(404, "NOT_FOUND", f"{kind} {name} not found")
         if request.method == "DELETE":
             del store[name]
             return as_json({})
@@ -296,7 +332,7 @@ class Google:
         name = metadata["name"]
         if HELLO not in json.dumps(service["spec"]):
             if problems := validate.cloud_run(without_platform(service)):
-                raise Refused(400, "INVALID_ARGUMENT", "; ".join(problems))
+                raise RefusedError(400, "INVALID_ARGUMENT", "; ".join(problems))
         old = self.services.get(name)
         status = copy.deepcopy(old["status"]) if old else {}
         generation = (old["metadata"]["generation"] if old else 0) + 1
@@ -311,7 +347,9 @@ class Google:
         if not old or old["spec"]["template"] != template:
             revision = template.get("metadata", {}).get("name") or f"{name}-{generation:05d}-abc"
             if revision in self.revisions:
-                raise Refused(409, "ALREADY_EXISTS", f"Revision named '{revision}' already exists.")
+                raise RefusedError(
+                    409, "ALREADY_EXISTS", f"Revision named '{revision}' already exists."
+                )
             problem = self._problem(template["spec"])
             self.revisions[revision] = {
                 "apiVersion": "serving.knative.dev/v1",
@@ -335,10 +373,15 @@ class Google:
         traffic = service["spec"].setdefault("traffic", everything)
         before = status.get("traffic")
         status["traffic"] = [self._target(one, name, status) for one in traffic]
-        if before and any(self._behaviour(one) == "rolled-back" and one.get("percent") for one in status["traffic"]):
+        if before and any(
+            self._behaviour(one) == "rolled-back" and one.get("percent")
+            for one in status["traffic"]
+        ):
             status["traffic"] = before
         status |= {
-            "conditions": [condition(kind, problem) for kind in ("Ready", "ConfigurationsReady", "RoutesReady")],
+            "conditions": [
+                condition(kind, problem) for kind in ("Ready", "ConfigurationsReady", "RoutesReady")
+            ],
             "observedGeneration": generation,
             "url": f"https://{name}-xyz-ew.a.run.app",
             "address": {"url": f"https://{name}-xyz-ew.a.run.app"},
@@ -351,7 +394,9 @@ class Google:
         if target.get("latestRevision"):
             target["revisionName"] = status.get("latestReadyRevisionName")
         elif target["revisionName"] not in self.revisions:
-            raise Refused(400, "INVALID_ARGUMENT", f"Revision '{target['revisionName']}' is not found.")
+            raise RefusedError(
+                400, "INVALID_ARGUMENT", f"Revision '{target['revisionName']}' is not found."
+            )
         if target.get("tag"):
             target["url"] = f"https://{target['tag']}---{name}-xyz-ew.a.run.app"
         return target
@@ -375,26 +420,46 @@ class Google:
 
     def _replace_job(self, job: Any) -> Any:
         if problems := validate.cloud_run_job(without_platform(job)):
-            raise Refused(400, "INVALID_ARGUMENT", "; ".join(problems))
+            raise RefusedError(400, "INVALID_ARGUMENT", "; ".join(problems))
         metadata = job["metadata"]
-        generation = self.jobs.get(metadata["name"], {"metadata": {"generation": 0}})["metadata"]["generation"] + 1
-        metadata |= {"generation": generation, "resourceVersion": str(generation), "uid": "x", "creationTimestamp": now()}
+        generation = (
+            self.jobs.get(metadata["name"], {"metadata": {"generation": 0}})["metadata"][
+                "generation"
+            ]
+            + 1
+        )
+        metadata |= {
+            "generation": generation,
+            "resourceVersion": str(generation),
+            "uid": "x",
+            "creationTimestamp": now(),
+        }
         job["status"] = {"conditions": [condition("Ready", "")], "observedGeneration": generation}
         self.jobs[metadata["name"]] = job
         return job
 
     def _execute(self, name: str) -> Any:
         if name not in self.jobs:
-            raise Refused(404, "NOT_FOUND", f"jobs {name} not found")
+            raise RefusedError(404, "NOT_FOUND", f"jobs {name} not found")
         spec = self.jobs[name]["spec"]["template"]["spec"]["template"]["spec"]
         problem = self._problem(spec)
-        if not problem and (self.registry.settings(spec["containers"][0]["image"]) or {}).get("BEHAVIOUR") == "no-migration":
+        if (
+            not problem
+            and (self.registry.settings(spec["containers"][0]["image"]) or {}).get("BEHAVIOUR")
+            == "no-migration"
+        ):
             problem = "Task failed with message: The container exited with an error."
         run = f"{name}-{len(self.executions):05d}"
         self.executions[run] = {
             "apiVersion": "run.googleapis.com/v1",
             "kind": "Execution",
-            "metadata": {"name": run, "namespace": PROJECT, "generation": 1, "creationTimestamp": now(), "labels": {"run.googleapis.com/job": name}},
+            "metadata": {
+                "name": run,
+                "namespace": PROJECT,
+                "generation": 1,
+                "creationTimestamp": now(),
+                "labels": {"run.googleapis.com/job": name},
+            },
             "spec": {"taskCount": 1, "template": {"spec": spec}},
             "status": {
                 "conditions": [condition("Completed", problem), condition("Started", "")],
@@ -434,7 +499,10 @@ class Google:
         file = home / "credentials"
         if not token:
             file.write_text(OWNER)
-            return common | {"CLOUDSDK_CONFIG": str(home), "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(file)}
+            return common | {
+                "CLOUDSDK_CONFIG": str(home),
+                "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(file),
+            }
         (home / "token").write_text(token)
         pool = f"projects/{NUMBER}/locations/global/workloadIdentityPools/github"
         account = f"orders-deploy@{PROJECT}.iam.gserviceaccount.com"
@@ -448,7 +516,10 @@ class Google:
             "credential_source": {"file": str(home / "token")},
         }
         file.write_text(json.dumps(content))
-        return common | {"CLOUDSDK_CONFIG": str(home), "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(file)}
+        return common | {
+            "CLOUDSDK_CONFIG": str(home),
+            "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(file),
+        }
 
     def store(self, run: Any, value: str) -> None:
         """Store the database's URL as the README says."""
@@ -457,7 +528,9 @@ class Google:
 
     def deployed(self) -> str:
         """Return the image that gets all the traffic."""
-        [target] = (one for one in self.services["orders"]["status"]["traffic"] if one.get("percent"))
+        [target] = (
+            one for one in self.services["orders"]["status"]["traffic"] if one.get("percent")
+        )
         assert target["percent"] == 100
         image: str = self.revisions[target["revisionName"]]["spec"]["containers"][0]["image"]
         return image
@@ -485,7 +558,9 @@ def without_platform(resource: Any) -> Any:
     keep = ("name", "labels", "annotations")
     resource["metadata"] = {k: v for k, v in resource["metadata"].items() if k in keep}
     for metadata in (resource["metadata"], *nested(resource["spec"])):
-        added = re.compile(r"(serving\.knative\.dev/|client\.knative\.dev/|run\.googleapis\.com/(client-|operation-id|ingress-status|urls))")
+        added = re.compile(
+            r"(serving\.knative\.dev/|client\.knative\.dev/|run\.googleapis\.com/(client-|operation-id|ingress-status|urls))"
+        )
         for key in ("labels", "annotations"):
             if key in metadata:
                 metadata[key] = {k: v for k, v in metadata[key].items() if not added.match(k)}

@@ -72,7 +72,11 @@ class Registry:
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
-            kept = {k: v for k, v in answer.getheaders() if k.lower() not in ("transfer-encoding", "connection")}
+            kept = {
+                k: v
+                for k, v in answer.getheaders()
+                if k.lower() not in ("transfer-encoding", "connection")
+            }
             return Response(answer.status, answer.read(), kept)
         finally:
             connection.close()
@@ -92,7 +96,11 @@ class Registry:
                 request.method,
                 request.path + (f"?{query}" if query else ""),
                 request.body,
-                {k: v for k, v in request.headers.items() if k in ("accept", "content-type", "content-range", "range")},
+                {
+                    k: v
+                    for k, v in request.headers.items()
+                    if k in ("accept", "content-type", "content-range", "range")
+                },
             )
 
         return site
@@ -109,12 +117,17 @@ class Registry:
         """
         environment = [f"{k}={v}" for k, v in ({"COMMIT": COMMIT} | settings).items()]
         config = {"architecture": "amd64", "os": "linux", "config": {"Env": environment}}
-        manifest = self._manifest(name, config, f"{OCI}.layer.v1.tar+gzip", gzip.compress(b"", mtime=0))
+        manifest = self._manifest(
+            name, config, f"{OCI}.layer.v1.tar+gzip", gzip.compress(b"", mtime=0)
+        )
         if not index:
-            return self._put(name, f"{OCI}.manifest.v1+json", manifest)["digest"]
+            plain: str = self._put(name, f"{OCI}.manifest.v1+json", manifest)["digest"]
+            return plain
         image = self._put(name, f"{OCI}.manifest.v1+json", manifest)
         unknown = {"architecture": "unknown", "os": "unknown"}
-        statement = self._manifest(name, unknown, "application/vnd.in-toto+json", b'{"predicate": {}}')
+        statement = self._manifest(
+            name, unknown, "application/vnd.in-toto+json", b'{"predicate": {}}'
+        )
         attestation = self._put(name, f"{OCI}.manifest.v1+json", statement)
         manifests = [
             image | {"platform": {"architecture": "amd64", "os": "linux"}},
@@ -143,21 +156,27 @@ class Registry:
     def _blob(self, name: str, media: str, data: bytes) -> dict[str, Any]:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         place = self.request("POST", f"/v2/{name}/blobs/uploads/").headers["Location"]
-        answer = self.request("PUT", f"{place}&digest={digest}", data, {"content-type": "application/octet-stream"})
+        answer = self.request(
+            "PUT", f"{place}&digest={digest}", data, {"content-type": "application/octet-stream"}
+        )
         assert answer.status == 201, answer
         return {"mediaType": media, "digest": digest, "size": len(data)}
 
     def _put(self, name: str, media: str, manifest: Any) -> dict[str, Any]:
         data = json.dumps(manifest).encode()
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        answer = self.request("PUT", f"/v2/{name}/manifests/{digest}", data, {"content-type": media})
+        answer = self.request(
+            "PUT", f"/v2/{name}/manifests/{digest}", data, {"content-type": media}
+        )
         assert answer.status == 201, answer
         return {"mediaType": media, "digest": digest, "size": len(data)}
 
     def manifest(self, name: str, reference: str) -> bytes | None:
         """Return the bytes of a manifest, None when there is no such one."""
         accept = ", ".join(f"{OCI}.{kind}.v1+json" for kind in ("index", "manifest"))
-        answer = self.request("GET", f"/v2/{name}/manifests/{reference}", headers={"accept": accept})
+        answer = self.request(
+            "GET", f"/v2/{name}/manifests/{reference}", headers={"accept": accept}
+        )
         return answer.body if answer.status == 200 else None
 
     def settings(self, image: str) -> dict[str, str] | None:

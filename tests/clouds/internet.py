@@ -52,7 +52,9 @@ class Response:
 
 def as_json(data: Any, status: int = 200, **headers: str) -> Response:
     """Return data as a JSON response."""
-    return Response(status, json.dumps(data).encode(), {"content-type": "application/json"} | headers)
+    return Response(
+        status, json.dumps(data).encode(), {"content-type": "application/json"} | headers
+    )
 
 
 Site = Callable[[Request], Response]
@@ -136,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
     context: Callable[[str], ssl.SSLContext]
     tunnel = ""
 
-    def do_CONNECT(self) -> None:  # noqa: N802 - the name http.server calls
+    def do_CONNECT(self) -> None:
         host = self.path.rsplit(":", 1)[0]
         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         self.wfile.flush()
@@ -150,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.close()
         self.connection = secure
         self.rfile = secure.makefile("rb")
-        self.wfile = secure.makefile("wb")  # type: ignore[assignment]
+        self.wfile = secure.makefile("wb")
         self.close_connection = False
 
     def finish(self) -> None:
@@ -210,4 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def now() -> str:
     """Return the time as clouds write it, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9 // 1000:06d}Z"
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        + f".{time.time_ns() % 10**9 // 1000:06d}Z"
+    )

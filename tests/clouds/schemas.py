@@ -52,8 +52,13 @@ def cloud_run(kind: str) -> Schema:
         if name in definitions:
             return
         definitions[name] = {}
-        unsupported = re.compile(r"\s*(\[Deprecated\] )?(Not supported (by|in) |Not currently used by |Output only)")
-        texts = {key: field.get("description", "") for key, field in source[name].get("properties", {}).items()}
+        unsupported = re.compile(
+            r"\s*(\[Deprecated\] )?(Not supported (by|in) |Not currently used by |Output only)"
+        )
+        texts = {
+            key: field.get("description", "")
+            for key, field in source[name].get("properties", {}).items()
+        }
         known = {
             key: field
             for key, field in source[name].get("properties", {}).items()
@@ -73,7 +78,12 @@ def cloud_run(kind: str) -> Schema:
     for key, where in re.findall(r"\* `([a-z.]+/[A-Za-z-]+)`: ([A-Za-z, ]+)\.", text):
         for resource in re.split(r",\s*", where.strip(", ")):
             annotations.setdefault(resource, set()).add(key)
-    levels = {"Service": "Service", "RevisionTemplate": "Revision", "Job": "Job", "ExecutionTemplateSpec": "Execution"}
+    levels = {
+        "Service": "Service",
+        "RevisionTemplate": "Revision",
+        "Job": "Job",
+        "ExecutionTemplateSpec": "Execution",
+    }
     for holder, resource in levels.items():
         if holder not in definitions:
             continue
@@ -98,7 +108,12 @@ def cloud_run(kind: str) -> Schema:
     top["properties"] |= {"apiVersion": {"const": version}, "kind": {"const": kind}}
     top["required"] = ["apiVersion", "kind", "metadata", "spec"]
     definitions[f"ObjectMeta{kind}"]["required"] = ["name"]
-    ports = {"HTTPGetAction": "port", "TCPSocketAction": "port", "GRPCAction": "port", "ContainerPort": "containerPort"}
+    ports = {
+        "HTTPGetAction": "port",
+        "TCPSocketAction": "port",
+        "GRPCAction": "port",
+        "ContainerPort": "containerPort",
+    }
     for name, key in ports.items():
         if name in definitions:
             definitions[name]["properties"][key] = PORT
@@ -168,10 +183,17 @@ def container_apps(kind: str) -> Schema:
             properties[field._rest_name] = convert(hints[attribute])
             if types.NoneType not in typing.get_args(hints[attribute]):
                 required.append(field._rest_name)
-        definition |= {"type": "object", "properties": properties, "additionalProperties": False, "required": required}
+        definition |= {
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": False,
+            "required": required,
+        }
 
     def _resolve(hint: Any) -> Any:
-        return typing.get_type_hints(type("Holder", (), {"__annotations__": {"hint": hint}}), names)["hint"]
+        return typing.get_type_hints(
+            type("Holder", (), {"__annotations__": {"hint": hint}}), names
+        )["hint"]
 
     add(getattr(arm, kind))
     top = definitions[kind]

@@ -98,7 +98,7 @@ def _cloud_run(body: Any) -> Problems:
     for position, container in enumerate(containers):
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             if kind not in container:
-                if container is app or kind == "startupProbe" and len(containers) > 1:
+                if container is app or (kind == "startupProbe" and len(containers) > 1):
                     yield f"{where}.containers[{position}].{kind}: is missing (own rule)"
                 continue
             probe, path = container[kind], f"{where}.containers[{position}].{kind}"
@@ -219,7 +219,11 @@ def _container_app(body: Any) -> Problems:
     for position, container in enumerate(containers):
         where = f"properties.template.containers[{position}].probes"
         kinds = [probe.get("type") for probe in container.get("probes", [])]
-        if container["name"] == "app" and sorted(map(str, kinds)) != ["Liveness", "Readiness", "Startup"]:
+        if container["name"] == "app" and sorted(map(str, kinds)) != [
+            "Liveness",
+            "Readiness",
+            "Startup",
+        ]:
             yield f"{where}: needs one each of Startup, Liveness and Readiness, has {kinds}"
         for number, probe in enumerate(container.get("probes", [])):
             get = probe.get("httpGet", {})
@@ -227,7 +231,12 @@ def _container_app(body: Any) -> Problems:
                 yield f"{where}[{number}].httpGet.port: must be the ingress' targetPort, {port}"
             if probe.get("type") == "Liveness" and get.get("path") != "/health":
                 yield f"{where}[{number}].httpGet.path: must be /health: liveness asks no dependency (own rule)"
-            limits = {"periodSeconds": 240, "timeoutSeconds": 240, "failureThreshold": 30, "initialDelaySeconds": 60}
+            limits = {
+                "periodSeconds": 240,
+                "timeoutSeconds": 240,
+                "failureThreshold": 30,
+                "initialDelaySeconds": 60,
+            }
             for key, most in limits.items():
                 if probe.get(key, 1) > most:
                     yield f"{where}[{number}].{key}: must not be above {most}"
@@ -386,7 +395,12 @@ def _task_definition(body: Any) -> Problems:
             elif dependency["condition"] in ("COMPLETE", "SUCCESS") and other.get("essential"):
                 yield f"{where}.dependsOn: {other['name']} is essential and may not end"
         check = container.get("healthCheck", {})
-        bounds = {"interval": (5, 300), "timeout": (2, 60), "retries": (1, 10), "startPeriod": (0, 300)}
+        bounds = {
+            "interval": (5, 300),
+            "timeout": (2, 60),
+            "retries": (1, 10),
+            "startPeriod": (0, 300),
+        }
         for key, (least, most) in bounds.items():
             if not least <= check.get(key, least) <= most:
                 yield f"{where}.healthCheck.{key}: must be {least} to {most}"
