@@ -21,6 +21,8 @@ from conftest import Answers, Render
 
 DIGEST = "sha256:" + "a" * 64
 GROUP = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/orders"
+IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
+VAULT = "https://orders-0123456789.vault.azure.net"
 VALUES = {
     "aws": {
         "ACCOUNT": "123456789012",
@@ -30,11 +32,11 @@ VALUES = {
     },
     "azure": {
         "LOCATION": "westeurope",
-        "IDENTITY": f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/orders-run",
+        "IDENTITY": f"{GROUP}/providers/{IDENTITIES}/orders-run",
         "ENVIRONMENT_ID": f"{GROUP}/providers/Microsoft.App/managedEnvironments/orders",
         "REGISTRY_HOST": "orders0123456789.azurecr.io",
         "IMAGE": f"orders0123456789.azurecr.io/orders@{DIGEST}",
-        "DATABASE_URL_SECRET": f"https://orders-0123456789.vault.azure.net/secrets/database-url/{'b' * 32}",
+        "DATABASE_URL_SECRET": f"{VAULT}/secrets/database-url/{'b' * 32}",
         "SUFFIX": "abc1234-261124120000",
         "PREVIOUS": "orders--empty",
     },

@@ -330,6 +330,8 @@ class Amazon:
         name = "--name /orders/database-url --type SecureString --overwrite --value"
         run("aws", "ssm", "put-parameter", "--region", REGION, *name.split(), value)
 
+    vault = ""
+
     def deployed(self) -> str:
         """Return the image that the service runs."""
         [app] = (
@@ -363,5 +365,6 @@ def denied(request: Request, action: str) -> Response:
     message = f"User is not authorized to perform: {action}"
     if "x-amz-target" in request.headers:
         return as_json({"__type": "AccessDeniedException", "message": message}, 400)
-    error = f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{message}</Message></Error></ErrorResponse>"
+    error = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
+    error = f"<ErrorResponse>{error}</ErrorResponse>"
     return Response(403, error.encode(), {"content-type": "text/xml"})

@@ -24,6 +24,8 @@ SUBSCRIPTION = "11111111-1111-1111-1111-111111111111"
 TENANT = "22222222-2222-2222-2222-222222222222"
 OWNER = "33333333-3333-3333-3333-333333333333"
 ROOT = f"/subscriptions/{SUBSCRIPTION}"
+GROUP = f"{ROOT}/resourcegroups/orders"
+APP = f"{GROUP}/providers/microsoft.app/containerapps/orders"
 
 # The part of each built-in role that matters here; the ids are Azure's.
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
@@ -75,11 +77,11 @@ class Azure:
         {"AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_LOCATION": "westeurope"}
     )
     denied = (
-        f"az rest --method post --url {ROOT}/resourceGroups/orders/providers/Microsoft.App/containerApps/orders/listSecrets?api-version=2026-07-01",
-        f"az rest --method delete --url {ROOT}/resourceGroups/orders/providers/Microsoft.App/containerApps/orders?api-version=2026-07-01",
+        f"az rest --method post --url {APP}/listSecrets?api-version=2026-07-01",
+        f"az rest --method delete --url {APP}?api-version=2026-07-01",
         "az group create --name another --location westeurope",
         "az identity create --name another --resource-group orders --location westeurope",
-        "az rest --method get --resource https://vault.azure.net --url https://VAULT.vault.azure.net/secrets/database-url?api-version=7.4",
+        "az keyvault secret show --name database-url --vault-name VAULT",
     )
 
     def __init__(self, registry: images.Registry) -> None:
@@ -185,16 +187,14 @@ class Azure:
 
     def _need(self, who: str, action: str, scope: str) -> None:
         if not self._may(self._principal(who), action, scope):
-            message = f"The client '{who}' does not have authorization to perform action '{action}' over scope '{scope}'"
+            message = f"The client '{who}' may not perform '{action}' over scope '{scope}'"
             raise RefusedError(403, "AuthorizationFailed", message)
 
     # ------------------------------------------------------- registry and vault
 
     def _registry(self, request: Request) -> Response:
         name = request.host.partition(".")[0]
-        scope = (
-            f"{ROOT}/resourcegroups/orders/providers/microsoft.containerregistry/registries/{name}"
-        )
+        scope = f"{GROUP}/providers/microsoft.containerregistry/registries/{name}"
         if scope not in self.resources:
             return Response(404)
         if request.path == "/oauth2/exchange":
@@ -225,7 +225,7 @@ class Azure:
             challenge = f'Bearer authorization="{base}", resource="https://vault.azure.net"'
             return Response(401, b"{}", {"www-authenticate": challenge})
         vault = request.host.partition(".")[0]
-        scope = f"{ROOT}/resourceGroups/orders/providers/Microsoft.KeyVault/vaults/{vault}"
+        scope = f"{GROUP}/providers/Microsoft.KeyVault/vaults/{vault}"
         name = request.path.split("/")[2]
         verb = "getSecret" if request.method == "GET" else "setSecret"
         who = self._who(request)
@@ -264,12 +264,9 @@ class Azure:
             return as_json(
                 {"namespace": found[1], "registrationState": "Registered", "resourceTypes": types}
             )
-        if (
-            "/providers/microsoft.app/containerapps/" in low
-            or "/providers/microsoft.app/jobs/" in low
-        ):
-            if (answer := self._apps(request, path)) is not None:
-                return answer
+        of_app = re.search("/providers/microsoft.app/(containerapps|jobs)/", low)
+        if of_app and (answer := self._apps(request, path)) is not None:
+            return answer
         if low.endswith("/sharedkeys"):
             return as_json({"primarySharedKey": "a2V5"})
         if "/vaults/" in low and "/secrets/" in low:
@@ -433,18 +430,18 @@ class Azure:
         principal = self.resources[identity.lower()]["properties"]["principalId"]
         for secret in properties["configuration"].get("secrets", []):
             vault = re.match(r"https://([^.]+)", secret["keyVaultUrl"])
-            scope = f"{ROOT}/resourceGroups/orders/providers/Microsoft.KeyVault/vaults/{vault and vault[1]}"
+            scope = f"{GROUP}/providers/Microsoft.KeyVault/vaults/{vault and vault[1]}"
             if not self._may(
                 principal, "Microsoft.KeyVault/vaults/secrets/getSecret/action", scope
             ):
-                return f"Unable to get value using Managed identity {identity} for secret {secret['name']}"
+                return f"Unable to get value using Managed identity {identity}"
             if not any(secret["keyVaultUrl"] in versions for versions in self.secrets.values()):
                 return f"Secret {secret['keyVaultUrl']} not found"
         [container] = properties["template"]["containers"]
         if container["image"].startswith("mcr.microsoft.com/"):
             return ""
         registry = container["image"].partition(".")[0]
-        scope = f"{ROOT}/resourceGroups/orders/providers/Microsoft.ContainerRegistry/registries/{registry}"
+        scope = f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/{registry}"
         if not self._may(principal, "Microsoft.ContainerRegistry/registries/pull/read", scope):
             return f"{identity} may not pull {container['image']}"
         settings = self.registry.settings(container["image"])
@@ -456,9 +453,12 @@ class Azure:
         low, name = path.lower(), path.rpartition("/")[2]
         old = self.resources.get(low)
         empty = "mcr.microsoft.com/" in json.dumps(body)
-        if "template" in body["properties"] and not empty:
-            if problems := validate.container_app(body):
-                raise RefusedError(400, "ContainerAppInvalidSpec", "; ".join(problems))
+        if (
+            "template" in body["properties"]
+            and not empty
+            and (problems := validate.container_app(body))
+        ):
+            raise RefusedError(400, "ContainerAppInvalidSpec", "; ".join(problems))
         new = merge(old, body) if method == "PATCH" and old else copy.deepcopy(body)
         properties = new["properties"]
         template, ingress = properties["template"], properties["configuration"]["ingress"]
@@ -531,9 +531,7 @@ class Azure:
         name = request.host.partition(".")[0]
         live = "--" not in name
         if live:
-            app = self.resources[
-                f"{ROOT}/resourcegroups/orders/providers/microsoft.app/containerapps/{name}"
-            ]
+            app = self.resources[f"{GROUP}/providers/microsoft.app/containerapps/{name}"]
             [target] = (
                 one
                 for one in app["properties"]["configuration"]["ingress"]["traffic"]
@@ -561,8 +559,8 @@ class Azure:
         """Return the command that logs in, as azure/login does."""
         who = OWNER
         if token:
-            path = f"{ROOT}/resourcegroups/orders/providers/microsoft.managedidentity/userassignedidentities/orders-deploy"
-            who = self.resources[path]["properties"]["clientId"]
+            identities = f"{GROUP}/providers/microsoft.managedidentity/userassignedidentities"
+            who = self.resources[f"{identities}/orders-deploy"]["properties"]["clientId"]
         secret = ["--federated-token", token] if token else ["--password", "x"]
         return [
             "az",
@@ -577,29 +575,22 @@ class Azure:
 
     def store(self, run: Any, value: str) -> None:
         """Store the database's URL as the README says."""
-        [vault] = (
-            one["name"]
-            for path, one in self.resources.items()
-            if re.search(r"/vaults/[^/]+$", path)
+        command = f"az keyvault secret set --vault-name {self.vault} --name database-url --value"
+        run(*command.split(), value)
+
+    @property
+    def vault(self) -> str:
+        """The name of the vault."""
+        [name] = (
+            path.rpartition("/")[2]
+            for path in self.resources
+            if "/vaults/" in path and "/roleassignments/" not in path
         )
-        run(
-            "az",
-            "keyvault",
-            "secret",
-            "set",
-            "--vault-name",
-            vault,
-            "--name",
-            "database-url",
-            "--value",
-            value,
-        )
+        return name
 
     def deployed(self) -> str:
         """Return the image that gets all the traffic."""
-        app = self.resources[
-            f"{ROOT}/resourcegroups/orders/providers/microsoft.app/containerapps/orders"
-        ]
+        app = self.resources[APP]
         [target] = (
             one for one in app["properties"]["configuration"]["ingress"]["traffic"] if one["weight"]
         )

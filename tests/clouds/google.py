@@ -28,7 +28,7 @@ DONE = {"@type": "type.googleapis.com/google.protobuf.Empty"}
 ROLES = {
     "roles/run.developer": r"run\.(services|revisions|jobs|executions|operations)\.(?!\w*Iam)\w+",
     "roles/run.invoker": r"run\.(routes|jobs)\.(invoke|run)",
-    "roles/artifactregistry.writer": r"artifactregistry\.repositories\.(get|(up|down)loadArtifacts)",
+    "roles/artifactregistry.writer": r"artifactregistry\.repositories\.(up|down)loadArtifacts",
     "roles/secretmanager.viewer": r"secretmanager\.(secrets|versions)\.(get|list)",
     "roles/secretmanager.secretAccessor": r"secretmanager\.versions\.access",
     "roles/iam.serviceAccountUser": r"iam\.serviceAccounts\.(actAs|get)",
@@ -330,9 +330,9 @@ class Google:
         service.pop("status", None)
         metadata = service["metadata"]
         name = metadata["name"]
-        if HELLO not in json.dumps(service["spec"]):
-            if problems := validate.cloud_run(without_platform(service)):
-                raise RefusedError(400, "INVALID_ARGUMENT", "; ".join(problems))
+        empty = HELLO in json.dumps(service["spec"])
+        if not empty and (problems := validate.cloud_run(without_platform(service))):
+            raise RefusedError(400, "INVALID_ARGUMENT", "; ".join(problems))
         old = self.services.get(name)
         status = copy.deepcopy(old["status"]) if old else {}
         generation = (old["metadata"]["generation"] if old else 0) + 1
@@ -477,7 +477,7 @@ class Google:
     owner = MappingProxyType({"GCP_PROJECT_ID": PROJECT, "GCP_REGION": "europe-west1"})
     denied = (
         "gcloud secrets versions access 1 --secret orders-database-url",
-        "gcloud run services add-iam-policy-binding orders --member allUsers --role roles/run.invoker",
+        "gcloud run services get-iam-policy orders",
         "gcloud projects get-iam-policy acme-prod",
         "gcloud iam service-accounts create another",
         "gcloud artifacts repositories create another --repository-format docker",
@@ -524,7 +524,9 @@ class Google:
     def store(self, run: Any, value: str) -> None:
         """Store the database's URL as the README says."""
         command = f"secrets versions add orders-database-url --project {PROJECT} --data-file=-"
-        run("gcloud", *command.split(), input=value)
+        run("gcloud", *command.split(), stdin=value)
+
+    vault = ""
 
     def deployed(self) -> str:
         """Return the image that gets all the traffic."""

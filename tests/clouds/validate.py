@@ -106,28 +106,29 @@ def _cloud_run(body: Any) -> Problems:
             if probe.get("timeoutSeconds", 1) > period:
                 yield f"{path}.timeoutSeconds: must not be above periodSeconds ({period})"
             if kind == "startupProbe" and period * probe.get("failureThreshold", 3) > 240:
-                yield f"{path}.failureThreshold: periodSeconds x failureThreshold must not be above 240"
+                yield f"{path}.failureThreshold: with periodSeconds at most 240 s"
             get = probe.get("httpGet", {})
             if container is app and get.get("port") != port:
                 yield f"{path}.httpGet.port: must be the container's port, {port}"
             if get.get("path", "/").rstrip("/").endswith("z"):
                 yield f"{path}.httpGet.path: paths that end in z may be taken by the front end"
             if container is app and kind == "livenessProbe" and get.get("path") != "/health":
-                yield f"{path}.httpGet.path: must be /health: liveness asks no dependency (own rule)"
+                yield f"{path}.httpGet.path: liveness asks no dependency (own rule)"
     scale = {key: service.get(f"run.googleapis.com/{key}") for key in ("minScale", "maxScale")}
     for key, value in scale.items():
         if not (value or "").isdigit():
             yield f"metadata.annotations.run.googleapis.com/{key}: must be a number in quotes"
-    if all((value or "").isdigit() for value in scale.values()):
-        if int(scale["minScale"] or 0) > int(scale["maxScale"] or 0):
-            yield "metadata.annotations.run.googleapis.com/minScale: must not be above maxScale"
+    least, most = (int(value) if (value or "").isdigit() else 0 for value in scale.values())
+    if least > most:
+        yield "metadata.annotations.run.googleapis.com/minScale: must not be above maxScale"
+    above = "spec.template.metadata.annotations"
     if len(containers) > 1:
         if revision.get("run.googleapis.com/cpu-throttling") != "false":
             key = "run.googleapis.com/cpu-throttling"
-            yield f"spec.template.metadata.annotations.{key}: a collector needs CPU between requests (own rule)"
+            yield f"{above}.{key}: a collector needs CPU between requests (own rule)"
         key = "run.googleapis.com/container-dependencies"
         for name in set(re.findall(r'"([\w-]+)"', revision.get(key, ""))) - names:
-            yield f"spec.template.metadata.annotations.{key}: there is no container {name}"
+            yield f"{above}.{key}: there is no container {name}"
     traffic = body["spec"].get("traffic", [])
     if sum(one.get("percent", 0) for one in traffic) != 100:
         yield "spec.traffic: the percentages must add up to 100"
@@ -147,7 +148,7 @@ def _cloud_run_job(body: Any) -> Problems:
 def _cloud_run_spec(spec: Any, where: str) -> Problems:
     yield from _common(spec["containers"], f"{where}.containers")
     if not spec.get("serviceAccountName"):
-        yield f"{where}.serviceAccountName: is missing; the default account may do too much (own rule)"
+        yield f"{where}.serviceAccountName: the default account may do too much (own rule)"
     for position, container in enumerate(spec["containers"]):
         path = f"{where}.containers[{position}]"
         for variable in container.get("env", []):
@@ -155,7 +156,7 @@ def _cloud_run_spec(spec: Any, where: str) -> Problems:
                 yield f"{path}.env: {variable['name']} is reserved by Cloud Run"
             key = variable.get("valueFrom", {}).get("secretKeyRef", {}).get("key")
             if key is not None and not key.isdigit():
-                yield f"{path}.env: {variable['name']} must pin a secret's version by number, not {key}"
+                yield f"{path}.env: {variable['name']} needs a secret's version by number"
         limits = container.get("resources", {}).get("limits", {})
         if not limits.get("cpu") or not limits.get("memory"):
             yield f"{path}.resources.limits: cpu and memory must be set (own rule)"
@@ -200,7 +201,7 @@ def _container_app(body: Any) -> Problems:
     ingress = configuration.get("ingress", {})
     port = ingress.get("targetPort")
     if configuration.get("activeRevisionsMode") != "Multiple":
-        yield "properties.configuration.activeRevisionsMode: must be Multiple: a candidate runs beside the old one"
+        yield "properties.configuration.activeRevisionsMode: must be Multiple"
     if port is None:
         yield "properties.configuration.ingress.targetPort: is missing"
     if ingress.get("allowInsecure") is not False:
@@ -210,7 +211,7 @@ def _container_app(body: Any) -> Problems:
     suffix = template.get("revisionSuffix") or ""
     # https://learn.microsoft.com/azure/container-apps/revisions#name
     if not re.fullmatch(r"[a-z0-9](-?[a-z0-9])*", suffix) or len(suffix) > 20:
-        yield "properties.template.revisionSuffix: must be 1 to 20 lower case letters, digits and single -"
+        yield "properties.template.revisionSuffix: 1 to 20 of a-z, 0-9, single -"
     grace = template.get("terminationGracePeriodSeconds") or 0
     if not 1 <= grace <= 600:
         yield "properties.template.terminationGracePeriodSeconds: must be 1 to 600"
@@ -230,7 +231,7 @@ def _container_app(body: Any) -> Problems:
             if get.get("port") != port:
                 yield f"{where}[{number}].httpGet.port: must be the ingress' targetPort, {port}"
             if probe.get("type") == "Liveness" and get.get("path") != "/health":
-                yield f"{where}[{number}].httpGet.path: must be /health: liveness asks no dependency (own rule)"
+                yield f"{where}[{number}].httpGet.path: liveness asks no dependency (own rule)"
             limits = {
                 "periodSeconds": 240,
                 "timeoutSeconds": 240,
@@ -242,7 +243,7 @@ def _container_app(body: Any) -> Problems:
                     yield f"{where}[{number}].{key}: must not be above {most}"
     scale = template.get("scale", {})
     if not 0 <= scale.get("minReplicas", 0) <= scale.get("maxReplicas", 10) <= 1000:
-        yield "properties.template.scale.minReplicas: must not be above maxReplicas, and that not above 1000"
+        yield "properties.template.scale.minReplicas: at most maxReplicas, at most 1000"
 
 
 def _container_app_job(body: Any) -> Problems:
@@ -251,7 +252,7 @@ def _container_app_job(body: Any) -> Problems:
     if configuration["triggerType"] != "Manual":
         yield "properties.configuration.triggerType: must be Manual"
     if configuration.get("replicaRetryLimit") != 0:
-        yield "properties.configuration.replicaRetryLimit: must be 0: a failed migration is not tried again (own rule)"
+        yield "properties.configuration.replicaRetryLimit: must be 0 (own rule)"
 
 
 def _arm_common(body: Any) -> Problems:
@@ -262,7 +263,7 @@ def _arm_common(body: Any) -> Problems:
     registries = configuration.get("registries", [])
     for position, registry in enumerate(registries):
         if registry.get("identity", "").lower() not in identities:
-            yield f"properties.configuration.registries[{position}].identity: is not an identity of the app"
+            yield f"properties.configuration.registries[{position}].identity: not of the app"
     host = str(_app(containers).get("image")).partition("/")[0]
     if host not in {registry.get("server") for registry in registries}:
         yield f"properties.configuration.registries: none is for {host}, where the image is"
@@ -279,16 +280,16 @@ def _arm_common(body: Any) -> Problems:
     names = {secret.get("name") for secret in secrets}
     for position, container in enumerate(containers):
         for variable in container.get("env", []):
-            if variable.get("secretRef", None) not in {None, *names}:
-                yield f"properties.template.containers[{position}].env: there is no secret {variable['secretRef']}"
+            if (secret := variable.get("secretRef")) not in {None, *names}:
+                yield f"properties.template.containers[{position}].env: there is no secret {secret}"
     # https://learn.microsoft.com/azure/container-apps/containers#allocations
     resources = [container.get("resources", {}) for container in containers]
     cpu = sum(one.get("cpu", 0) for one in resources)
     memory = sum(float(str(one.get("memory", "0Gi")).removesuffix("Gi")) for one in resources)
     if not cpu or cpu % 0.25 or cpu > 4:
-        yield "properties.template.containers[0].resources.cpu: must be a multiple of 0.25 up to 4 in all"
+        yield "properties.template.containers[0].resources.cpu: in all a multiple of 0.25, to 4"
     if memory != 2 * cpu:
-        yield f"properties.template.containers[0].resources.memory: must be {2 * cpu}Gi in all, twice the CPUs"
+        yield f"properties.template.containers[0].resources.memory: must be {2 * cpu}Gi in all"
 
 
 # ----------------------------------------------------------------- ECS Fargate
@@ -351,7 +352,7 @@ def _task_definition(body: Any) -> Problems:
     if body.get("networkMode") != "awsvpc":
         yield "networkMode: Fargate takes awsvpc only"
     if body.get("runtimePlatform", {}).get("cpuArchitecture") != "X86_64":
-        yield "runtimePlatform.cpuArchitecture: must be X86_64, which the image is built for (own rule)"
+        yield "runtimePlatform.cpuArchitecture: must be X86_64, as the image is (own rule)"
     for role in ("taskRoleArn", "executionRoleArn"):
         if not re.fullmatch(r"arn:aws:iam::\d{12}:role/[\w-]+", body.get(role, "")):
             yield f"{role}: must be the ARN of a role"
@@ -405,4 +406,4 @@ def _task_definition(body: Any) -> Problems:
             if not least <= check.get(key, least) <= most:
                 yield f"{where}.healthCheck.{key}: must be {least} to {most}"
     if not app.get("healthCheck", {}).get("command"):
-        yield "containerDefinitions[0].healthCheck: is missing; ECS does not take the image's (own rule)"
+        yield "containerDefinitions[0].healthCheck: ECS does not take the image's (own rule)"
