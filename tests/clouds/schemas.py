@@ -53,7 +53,7 @@ def cloud_run(kind: str) -> Schema:
             return
         definitions[name] = {}
         unsupported = re.compile(
-            r"\s*(\[Deprecated\] )?(Not supported (by|in) |Not currently used by |Output only)"
+            r"Not (supported|currently used) (by|in) Cloud Run|^\s*Output only"
         )
         texts = {
             key: field.get("description", "")
@@ -62,7 +62,7 @@ def cloud_run(kind: str) -> Schema:
         known = {
             key: field
             for key, field in source[name].get("properties", {}).items()
-            if not unsupported.match(texts[key]) and not field.get("readOnly") and key != "status"
+            if not unsupported.search(texts[key]) and not field.get("readOnly") and key != "status"
         }
         definitions[name] |= {
             "type": "object",

@@ -96,7 +96,7 @@ def _cloud_run(body: Any) -> Problems:
         yield f"{where}.containerConcurrency: must be 1 to 1000"
     yield from _grace(app, 10, f"{where}.containers[0].env")
     for position, container in enumerate(containers):
-        for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+        for kind in ("startupProbe", "livenessProbe"):
             if kind not in container:
                 if container is app or (kind == "startupProbe" and len(containers) > 1):
                     yield f"{where}.containers[{position}].{kind}: is missing (own rule)"

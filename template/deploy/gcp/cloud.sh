@@ -19,5 +19,5 @@ move_traffic() {
   log "moving all traffic to $1"
   run services update-traffic "$SERVICE" --to-revisions "$1=100" >/dev/null &&
     [ "$(run services describe "$SERVICE" --flatten 'status.traffic[]' \
-      --format 'csv[no-heading](status.traffic.percent, status.traffic.revisionName)' | grep -v '^0\?,')" = "100,$1" ]
+      --format 'csv[no-heading](status.traffic.percent, status.traffic.revisionName)' | grep -vE '^0?,')" = "100,$1" ]
 }
