@@ -426,8 +426,9 @@ class Azure:
     def _problem(self, body: Any) -> str:
         """Return why containers of an app or a job cannot start, or nothing."""
         properties = body["properties"]
-        [identity] = body["identity"]["userAssignedIdentities"]
-        principal = self.resources[identity.lower()]["properties"]["principalId"]
+        # Azure compares ids without regard to case.
+        [identity] = {one.lower() for one in body["identity"]["userAssignedIdentities"]}
+        principal = self.resources[identity]["properties"]["principalId"]
         for secret in properties["configuration"].get("secrets", []):
             vault = re.match(r"https://([^.]+)", secret["keyVaultUrl"])
             scope = f"{GROUP}/providers/Microsoft.KeyVault/vaults/{vault and vault[1]}"
