@@ -4,6 +4,7 @@ What only a real account can show: that the clouds accept what these stand-ins a
 that their own policies (organisation policies, quotas) leave room for it.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -11,7 +12,6 @@ import shutil
 import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ DATABASE_URL = "postgresql://orders:secret@db.example.com:5432/orders"
 Cloud = Amazon | Azure | Google
 
 
-@dataclass
+@dataclasses.dataclass
 class World:
     """GitHub, its registry, a service's repository and the way to run its scripts."""
 
@@ -92,12 +92,15 @@ class World:
         return self.cloud.deployed()
 
 
-def clients(*names: str) -> None:
-    """Skip when a client is missing, else tell which ones run; `.ci/run` fails on a skip."""
+def clients(request: pytest.FixtureRequest, *names: str) -> None:
+    """Tell which clients run; skip when one is missing, on which `.ci/run` fails."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
     for name in names:
-        if shutil.which(name) is None:
+        path = shutil.which(name)
+        if path is None:
             pytest.skip(f"{name} is not installed")
-        print(f"client: {name} at {shutil.which(name)}")
+        if reporter is not None:
+            reporter.write_line(f"client: {path}")
 
 
 CLOUDS: dict[str, tuple[type[Cloud], str, Answers]] = {
@@ -113,7 +116,7 @@ def world(
 ) -> Iterator[World]:
     """Return a world after the bootstrap, with a database's URL and a first deployment."""
     make, client, answers = CLOUDS[request.param]
-    clients(client, "skopeo", "docker-registry", "gh", "curl")
+    clients(request, client, "skopeo", "docker-registry", "gh", "curl")
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "home/.docker").mkdir(parents=True)
     auth = b64encode(b"me:ghcr").decode()
@@ -187,6 +190,24 @@ def test_after_a_failure_the_old_version_serves(world: World, behaviour: str, me
     image = world.image(commit, BEHAVIOUR=behaviour) | {"COMMIT": OTHER}
     error = world.fail(f"deploy/{world.name}/deploy.sh", **image)
     assert message in error
+    assert world.cloud.deployed() == serves
+
+
+MISSPELT = {
+    "aws": ("task-definition.json", "stopTimeout", "stopTimeOut"),
+    "azure": ("containerapp.json", "targetPort", "targetport"),
+    "gcp": ("service.yaml", "startupProbe", "startUpProbe"),
+}
+
+
+def test_a_misspelt_deploy_file_is_refused(world: World, tmp_path: Path) -> None:
+    serves = world.cloud.deployed()
+    name, right, wrong = MISSPELT[world.name]
+    copy = dataclasses.replace(world, service=tmp_path / "service")
+    shutil.copytree(world.service / "deploy", copy.service / "deploy")
+    file = copy.service / "deploy" / world.name / name
+    file.write_text(file.read_text().replace(right, wrong))
+    assert wrong in copy.fail(f"deploy/{world.name}/deploy.sh", **world.image(OTHER, TRY="typo"))
     assert world.cloud.deployed() == serves
 
 
