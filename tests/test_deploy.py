@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,14 @@ from clouds.images import COMMIT, Registry
 from clouds.internet import Internet
 from conftest import Answers, Render
 
-pytestmark = pytest.mark.cloud
+pytestmark = [
+    pytest.mark.cloud,
+    # moto knows no scaling in a stack, and tells so.
+    pytest.mark.filterwarnings("ignore:Tried to parse AWS..ApplicationAutoScaling"),
+]
 
+# aws comes with the tools of the tests.
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 OTHER = "2" * 40  # the commit of a second image
 THIRD = "3" * 40
 DATABASE_URL = "postgresql://orders:secret@db.example.com:5432/orders"
@@ -96,7 +103,7 @@ def clients(request: pytest.FixtureRequest, *names: str) -> None:
     """Tell which clients run; skip when one is missing, on which `.ci/run` fails."""
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
     for name in names:
-        path = shutil.which(name)
+        path = shutil.which(name, path=PATH)
         if path is None:
             pytest.skip(f"{name} is not installed")
         if reporter is not None:
@@ -130,7 +137,7 @@ def world(
     hub.connect(internet)
     cloud.connect(internet)
     environment = {
-        "PATH": os.environ["PATH"],
+        "PATH": PATH,
         "HOME": str(folder / "home"),
         "GH_TOKEN": "x",
         "GITHUB_REPOSITORY": github.REPOSITORY,
