@@ -35,6 +35,13 @@ def assignments(text: str) -> None:
     assert all(re.fullmatch(r"[A-Z][A-Z0-9_]*=\S*", line) for line in lines)
 
 
+class Yaml(yaml.SafeLoader):
+    """YAML, with the tags of CloudFormation."""
+
+
+Yaml.add_multi_constructor("!", lambda loader, suffix, node: node)
+
+
 PARSERS: dict[str, Callable[[str], Any]] = {
     ".example": assignments,
     ".ini": ini,
@@ -42,8 +49,8 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     ".lock": tomllib.loads,
     ".py": ast.parse,
     ".toml": tomllib.loads,
-    ".yaml": lambda text: list(yaml.safe_load_all(text)),
-    ".yml": lambda text: list(yaml.safe_load_all(text)),
+    ".yaml": lambda text: list(yaml.load_all(text, Yaml)),
+    ".yml": lambda text: list(yaml.load_all(text, Yaml)),
 }
 
 
