@@ -4,6 +4,7 @@ What only a real account can show: that the clouds accept what these stand-ins a
 that their own policies (organisation policies, quotas) leave room for it.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -122,9 +123,17 @@ def world(
     render: Render, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[World]:
     """Return a world after the bootstrap, with a database's URL and a first deployment."""
-    make, client, answers = CLOUDS[request.param]
+    _, client, answers = CLOUDS[request.param]
     clients(request, client, "skopeo", "docker-registry", "gh", "curl")
-    folder = tmp_path_factory.mktemp(request.param)
+    service = render(service_name="Orders", **answers)
+    with made(request.param, service, tmp_path_factory.mktemp(request.param)) as world:
+        world.deploy(**world.image())
+        yield world
+
+
+@contextlib.contextmanager
+def made(name: str, service: Path, folder: Path, *, database: bool = True) -> Iterator[World]:
+    """Make a world for a rendered service, and run the bootstrap of one cloud there."""
     (folder / "home/.docker").mkdir(parents=True)
     auth = b64encode(b"me:ghcr").decode()
     (folder / "home/.docker/config.json").write_text(
@@ -132,7 +141,7 @@ def world(
     )
     internet, hub = Internet(folder), GitHub()
     ghcr, registry = Registry(folder / "ghcr"), Registry(folder / "registry")
-    cloud = make(registry)
+    cloud = CLOUDS[name][0](registry)
     internet.site("ghcr.io", ghcr.site(lambda password, request: password == "ghcr"))
     hub.connect(internet)
     cloud.connect(internet)
@@ -147,25 +156,25 @@ def world(
     }
     with internet.online(), ghcr.running(), registry.running():
         world = World(
-            name=request.param,
+            name=name,
             cloud=cloud,
             github=hub,
             ghcr=ghcr,
             registry=registry,
-            service=render(service_name="Orders", **answers),
+            service=service,
             environment=environment,
             folder=folder,
         )
         owner = world.log_in(folder) | {"SET_GITHUB_VARIABLES": "yes"}
         world.environment |= owner
         world.succeed(f"deploy/{world.name}/bootstrap.sh", **cloud.owner)
-        cloud.store(world.succeed, DATABASE_URL)
+        if database:
+            cloud.store(world.succeed, DATABASE_URL)
         for key in owner:
             del world.environment[key]
         token = github.token(f"production-{world.name}")
         world.environment |= hub.environments[f"production-{world.name}"]
         world.environment |= world.log_in(folder, token)
-        world.deploy(**world.image())
         yield world
 
 
@@ -282,3 +291,15 @@ def test_what_is_missing_is_named_before_anything_happens(world: World, script: 
 def test_an_image_is_deployed_by_digest_only(world: World) -> None:
     image = {"IMAGE": "ghcr.io/acme/orders:latest", "COMMIT": COMMIT}
     assert "by digest" in world.fail(f"deploy/{world.name}/deploy.sh", **image)
+
+
+def test_a_service_without_database_and_telemetry(
+    render: Render, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    clients(request, "aws", "skopeo", "docker-registry", "gh", "curl")
+    answers = {"clouds": ["aws", "gcp"], "database": "none", "observability": []}
+    service = render(service_name="Orders", **answers)
+    with made("aws", service, tmp_path, database=False) as world:
+        first = world.deploy(**world.image())
+        world.fail("deploy/aws/deploy.sh", **world.image(OTHER, BEHAVIOUR="crashes"))
+        assert world.cloud.deployed() == first

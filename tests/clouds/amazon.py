@@ -24,6 +24,7 @@ os.environ["MOTO_ECS_SERVICE_RUNNING"] = "0"
 
 import moto.backends
 from moto.cloudformation.parsing import clean_json
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -60,6 +61,7 @@ class Amazon:
         self.secrets_read: list[str] = []
         self._deployers: dict[str, str] = {}
         self._tasks: dict[str, tuple[int | None, str]] = {}
+        moto_api_backend.reset()  # its state is one for the whole process
         self._app = DomainDispatcherApplication(create_backend_app)
 
     def connect(self, internet: Internet) -> None:
