@@ -42,9 +42,11 @@ def _leftovers(text: str) -> list[str]:
 
 def main() -> None:
     """Render the file that the command line names."""
-    if len(sys.argv) != 2:
+    try:
+        _, name = sys.argv
+    except ValueError:
         sys.exit("usage: render.py FILE")
-    path = Path(sys.argv[1])
+    path = Path(name)
     try:
         result = render(path.read_text(encoding="utf-8"), os.environ)
         if path.suffix == ".json":
