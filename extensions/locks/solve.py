@@ -97,13 +97,11 @@ def main() -> None:
     # Only what passes the rule for the name itself needs a place in the list.
     names = {name for name in names if name[0].isalpha() and name.islower()}
     lists = {"distributions": distributions, "modules": names}
-    RESERVED.write_text(
-        HEADER
-        + "".join(
-            f"{key}: >-\n{textwrap.indent(textwrap.fill(' '.join(sorted(value)), 96), '  ')}\n"
-            for key, value in lists.items()
-        )
-    )
+    fill = textwrap.TextWrapper(
+        98, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+    ).fill
+    body = (f"{key}: >-\n{fill(' '.join(sorted(value)))}\n" for key, value in lists.items())
+    RESERVED.write_text(HEADER + "".join(body))
 
 
 if __name__ == "__main__":
