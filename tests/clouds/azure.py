@@ -361,6 +361,8 @@ class Azure:
                 raise RefusedError(
                     409, "RoleAssignmentExists", "The role assignment already exists."
                 )
+        if kind == "roleassignments":
+            new["properties"]["scope"] = path[: low.index("/providers/microsoft.authorization/")]
         new |= {"id": path, "name": name}
         properties = new.setdefault("properties", {})
         if not kind.startswith("role"):
