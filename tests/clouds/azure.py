@@ -96,6 +96,8 @@ class Azure:
         """Answer for the hosts of Azure."""
         internet.site("login.microsoftonline.com", self._guarded(self._log_in))
         internet.site("management.azure.com", self._guarded(self._manage))
+        # az asks for display names.
+        internet.site("graph.microsoft.com", lambda request: as_json({"value": []}))
         internet.site("*.vault.azure.net", self._guarded(self._vault))
         internet.site("*.azurecr.io", self._registry)
         internet.site("*.azurecontainerapps.io", self._serve)
