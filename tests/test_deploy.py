@@ -300,6 +300,9 @@ def test_a_service_without_database_and_telemetry(
     answers = {"clouds": ["aws", "gcp"], "database": "none", "observability": []}
     service = render(service_name="Orders", **answers)
     with made("aws", service, tmp_path, database=False) as world:
+        broken = world.image(OTHER, BEHAVIOUR="crashes")
+        world.fail("deploy/aws/deploy.sh", **broken)
+        assert world.cloud.state()[1] == 0, "tasks run after a first deployment that failed"
         first = world.deploy(**world.image())
-        world.fail("deploy/aws/deploy.sh", **world.image(OTHER, BEHAVIOUR="crashes"))
+        world.fail("deploy/aws/deploy.sh", **broken)
         assert world.cloud.deployed() == first

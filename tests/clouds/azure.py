@@ -96,6 +96,8 @@ class Azure:
         """Answer for the hosts of Azure."""
         internet.site("login.microsoftonline.com", self._guarded(self._log_in))
         internet.site("management.azure.com", self._guarded(self._manage))
+        # az asks for display names.
+        internet.site("graph.microsoft.com", lambda request: as_json({"value": []}))
         internet.site("*.vault.azure.net", self._guarded(self._vault))
         internet.site("*.azurecr.io", self._registry)
         internet.site("*.azurecontainerapps.io", self._serve)
@@ -361,6 +363,8 @@ class Azure:
                 raise RefusedError(
                     409, "RoleAssignmentExists", "The role assignment already exists."
                 )
+        if kind == "roleassignments":
+            new["properties"]["scope"] = path[: low.index("/providers/microsoft.authorization/")]
         new |= {"id": path, "name": name}
         properties = new.setdefault("properties", {})
         if not kind.startswith("role"):
