@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 import matrix
 import pytest
 import yaml
-from conftest import ROOT, Render, eventually, free_port, run
+from conftest import ROOT, Render, eventually, fit_collector, free_port, run
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 
@@ -128,10 +128,7 @@ def stack(
         grpc = "".join(f"      {name}: {value}\n" for name, value in GRPC.items())
         override = override.replace("    environment:\n", f"    environment:\n{grpc}", 1)
     (folder / "override.yml").write_text(override)
-    config = folder / "otel/otel-config.yaml"
-    if "otlp_grpc" not in run("docker", "run", "--rm", IMAGE, "components"):
-        # Before 0.144, the Collector knew this exporter by another name.
-        config.write_text(config.read_text().replace("otlp_grpc", "otlp"))
+    fit_collector(folder)
     ports = ("PORT", "POSTGRES_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "JAEGER_PORT")
     environment = {
         "COMPOSE_FILE": "docker-compose.yml:override.yml",
