@@ -71,7 +71,7 @@ def gone(before: Path, now: Path, answers: Answers) -> set[str]:
 
     Renders empty files: only their names matter here.
     """
-    found = []
+    found: list[set[str]] = []
     with TemporaryDirectory() as folder:
         for tree in (before, now):
             hollow = Path(folder) / f"tree{len(found)}"
@@ -398,7 +398,9 @@ def test_no_edit_is_lost(start: Path, edits: list[tuple[float, float, str, str]]
             path.write_text("\n".join(lines) + "\n")
             mine.setdefault(name, set())
         for name in mine.keys() - removed:
-            mine[name] = {l for l in (service / name).read_text().splitlines() if "mine-" in l}
+            mine[name] = {
+                line for line in (service / name).read_text().splitlines() if "mine-" in line
+            }
         commit(service, "mine")
 
         update(service)
