@@ -2,7 +2,7 @@
 # Brings in the latest release of the template and keeps what is yours.
 # Arguments go to Copier:
 #
-#     .github/update.sh --data database=none --vcs-ref=:current:
+#     .github/update.sh --data python_version=3.13 --vcs-ref=:current:
 #
 # Either the update goes through, or it stops at conflicts that it names, or
 # nothing has changed.
