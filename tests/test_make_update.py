@@ -1,9 +1,6 @@
 """Promise 6, by hand and by the clock: `make update`, and the workflow that proposes it."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,25 +19,12 @@ from releases import (
     edit,
     git,
 )
+from shell import Done, Job, attempt
 
 SCRIPT = ".github/update.sh"
 # Switches the answers, not the release.
 WITHOUT_DATABASE = ("--data", "database=none", "--vcs-ref=:current:")
 POETRY = {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}
-
-
-def attempt(
-    service: Path, *command: str, path: str = "", **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a command that may fail, with the tools of the tests' environment."""
-    tools = os.pathsep.join(filter(None, [path, str(Path(sys.executable).parent)]))
-    return subprocess.run(
-        command,
-        cwd=service,
-        env=os.environ | {"PATH": tools + os.pathsep + os.environ["PATH"]} | POETRY | environment,
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -212,12 +196,6 @@ def locked(
     return repository, floor
 
 
-def packages(service: Path) -> dict[str, str]:
-    """Read the versions of a lock."""
-    lines = run("poetry", "show", "--no-ansi", "--all-groups", cwd=service, **POETRY).splitlines()
-    return {line.split()[0]: line.split("(!)")[-1].split()[-1] for line in lines}
-
-
 @pytest.mark.project
 def test_make_update_solves_the_lock_of_both_sides_and_checks(
     locked: tuple[Repository, str], tmp_path: Path
@@ -229,7 +207,7 @@ def test_make_update_solves_the_lock_of_both_sides_and_checks(
     commit(service)
     mine = (service / "poetry.lock").read_text()
 
-    done = attempt(service, "make", "update")
+    done = attempt(service, "make", "update", **POETRY)
 
     assert done.returncode == 0, done.stdout + done.stderr
     lock = (service / "poetry.lock").read_text()
@@ -242,89 +220,64 @@ def test_make_update_solves_the_lock_of_both_sides_and_checks(
 # ----------------------------------------------------------------- the workflow
 
 
-class Workflow:
-    """Runs the shell of template-update.yml as the runner does; `gh` only takes notes."""
+class Proposal(Job):
+    """The job of template-update.yml, in a service with a bare remote."""
 
     def __init__(self, service: Path, folder: Path) -> None:
-        self.service = service
-        self.temp = folder / "temp"
+        workflow = service / ".github/workflows/template-update.yml"
+        super().__init__(workflow, "update", service, folder)
         self.remote = folder / "remote.git"
-        self.notes = folder / "notes"
-        self.existing = "0"
-        (folder / "bin").mkdir()
-        gh = folder / "bin/gh"
-        gh.write_text(
-            "#!/bin/sh\n"
-            f"echo \"$@\" >> '{self.notes}'\n"
-            'if [ "$1 $2" = "pr list" ]; then echo "$EXISTING"; fi\n'
-        )
-        gh.chmod(0o755)
-        self.bin = str(gh.parent)
+        self.answer("pr list", "0\n")
         run("git", "init", "--quiet", "--bare", self.remote)
         git(service, "remote", "add", "origin", str(self.remote))
         git(service, "push", "--quiet", "origin", "HEAD:refs/heads/main")
-        file = service / ".github/workflows/template-update.yml"
-        self.steps = yaml.safe_load(file.read_text())["jobs"]["update"]["steps"]
 
-    def step(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the shell of one step."""
-        script = next(step["run"] for step in self.steps if step["name"] == name)
-        self.temp.mkdir(exist_ok=True)
-        return attempt(
-            self.service, "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script,
-            path=self.bin, RUNNER_TEMP=str(self.temp), GITHUB_OUTPUT=str(self.temp / "output"),
-            EXISTING=self.existing, **environment,
-        )  # fmt: skip
-
-    def run(self) -> subprocess.CompletedProcess[str]:
-        """Run the job."""
-        done = self.step("Update")
-        if done.returncode or not self.outputs():
-            return done
+    def run(self) -> Done:
+        """Run the job, without the installation of tools that the tests have."""
+        done = self.step("Update", **POETRY)
         outputs = self.outputs()
-        expected = {"DRAFT": "draft", "VERSION": "version"}
-        declared = next(s for s in self.steps if s["name"] == "Open the pull request")["env"]
-        for variable, output in expected.items():
-            assert declared[variable] == "${{ steps.update.outputs." + output + " }}"
-        return self.step(
-            "Open the pull request",
-            **{variable: outputs[output] for variable, output in expected.items()},
-        )
+        if done.returncode or "version" not in outputs:
+            return done
+        handed = {"DRAFT": "draft", "VERSION": "version"}
+        for variable, output in handed.items():
+            declared = self.steps[-1]["env"][variable]
+            assert declared == "${{ steps.update.outputs." + output + " }}"
+        values = {variable: outputs[output] for variable, output in handed.items()}
+        return self.step("Open the pull request", **values)
 
-    def outputs(self) -> dict[str, str]:
-        """Read what the first step hands on."""
-        file = self.temp / "output"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return dict(line.split("=", 1) for line in lines)
-
-    def proposed(self) -> dict[str, bytes]:
-        """Read the files of the branch that was pushed."""
+    def branch(self) -> Path:
+        """Clone the branch that was pushed."""
         clone = self.temp / "clone"
-        branch = f"template-update/{NEXT}"
-        git(self.service, "clone", "--quiet", "--branch", branch, str(self.remote), str(clone))
-        return contents(clone)
+        git(
+            self.checkout,
+            "clone",
+            "--quiet",
+            "--branch",
+            f"template-update/{NEXT}",
+            str(self.remote),
+            str(clone),
+        )
+        return clone
 
     def pull_request(self) -> tuple[list[str], str]:
         """Return the arguments of `gh pr create`, and the text of the pull request."""
-        notes = self.notes.read_text().splitlines()
-        created = [note.split() for note in notes if note.startswith("pr create")]
-        assert len(created) == 1, notes
-        return created[0], (self.temp / "body.md").read_text()
+        (created,) = self.calls("pr create")
+        return created, (self.temp / "body.md").read_text()
 
 
-Start = Callable[..., Workflow]
+Start = Callable[..., Proposal]
 
 
 @pytest.fixture
 def start(repository: Repository, tmp_path: Path) -> Start:
     """Return `start(change)`: a service of the old release with a change, and its remote."""
 
-    def start(change: Callable[[Path], Any] | None = None, tag: str = LAST) -> Workflow:
+    def start(change: Callable[[Path], Any] | None = None, tag: str = LAST) -> Proposal:
         service = repository.copy(tmp_path / "service", tag, database="none")
         if change:
             change(service)
             commit(service)
-        return Workflow(service, tmp_path)
+        return Proposal(service, tmp_path)
 
     return start
 
@@ -349,11 +302,11 @@ def test_the_workflow_proposes_the_release(
     assert "checks fail" not in body
     # GITHUB_TOKEN cannot push workflows: the patch has them.
     assert "--draft" in arguments
-    clone = workflow.temp / "clone"
-    proposed = workflow.proposed()
+    clone = workflow.branch()
+    proposed = contents(clone)
     changed = {name for name in fresh if proposed.get(name) != fresh[name]}
     assert changed == {".github/workflows/template-update.yml"}
-    commands = body.split("```sh\n")[1].split("```")[0]
+    commands = body.split("~~~sh\n")[-1].split("~~~")[0]
     applied = attempt(clone, "bash", "-e", "-c", commands)
     assert applied.returncode == 0, applied.stderr
     assert contents(clone) == fresh
@@ -367,8 +320,8 @@ def test_the_workflow_proposes_conflicts_as_a_draft(start: Start) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     arguments, body = workflow.pull_request()
     assert "--draft" in arguments
-    assert "- `README.md`" in body.splitlines()
-    readme = workflow.proposed()["README.md"].decode().splitlines()
+    assert "README.md" in body.splitlines()
+    readme = (workflow.branch() / "README.md").read_text().splitlines()
     assert {"With Podman:", "With Docker:", "<<<<<<< before updating"} <= {*readme}
 
 
@@ -379,17 +332,17 @@ def test_the_workflow_fails_when_work_would_be_lost(start: Start) -> None:
 
     assert done.returncode == 1
     assert ".oldconfig" in done.stderr.splitlines()
-    assert not workflow.notes.exists()
+    assert workflow.calls("pr") == []
 
 
 def test_the_workflow_does_not_propose_twice(start: Start) -> None:
     workflow = start(lambda s: edit(s / "README.md", "With a Docker engine:", "With Podman:"))
-    workflow.existing = "1"
+    workflow.answer("pr list", "1\n")
 
     done = workflow.run()
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "pr create" not in workflow.notes.read_text()
+    assert workflow.calls("pr create") == []
     assert git(workflow.remote, "branch", "--list", "template-update/*") == ""
 
 
@@ -399,5 +352,5 @@ def test_the_workflow_rests_when_there_is_nothing_new(start: Start) -> None:
     done = workflow.run()
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not workflow.notes.exists()
-    assert git(workflow.service, "status", "--porcelain") == ""
+    assert workflow.calls("pr") == []
+    assert git(workflow.checkout, "status", "--porcelain") == ""

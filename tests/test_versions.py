@@ -58,11 +58,12 @@ class Renovate:
         )
         records = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
         found = next(r for r in records if r["msg"] == "Extracted dependencies")["packageFiles"]
-        return {
-            f"{manager} {file['packageFile']}": file["deps"]
-            for manager, files in found.items()
-            for file in files
-        }
+        dependencies: dict[str, list[dict[str, Any]]] = {}
+        for manager, files in found.items():
+            for file in files:
+                name = f"{manager} {file['packageFile']}"
+                dependencies.setdefault(name, []).extend(file["deps"])
+        return dependencies
 
 
 @pytest.fixture(scope="session")
