@@ -7,7 +7,7 @@ As a plugin it writes the tier and the parameters of every test that renders:
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     Path(os.environ["RATCHET"]).write_text(json.dumps(tests, default=lambda other: None))
 
 
-def given(parameters: dict[str, Any], questions: dict[str, list[Any]]) -> dict[str, Any]:
-    """Read the answers that a test gives: a dict of them, or a parameter that is a choice.
+def given(parameters: Mapping[Any, Any], questions: dict[str, list[Any]]) -> dict[str, Any]:
+    """Read the answers that a test gives: a dict of them, or parameters that are choices.
 
     Args:
         parameters: of the test, by name.
@@ -44,14 +44,17 @@ def given(parameters: dict[str, Any], questions: dict[str, list[Any]]) -> dict[s
     """
     answers: dict[str, Any] = {}
     for name, value in parameters.items():
-        if isinstance(value, dict):
-            answers |= {key: value[key] for key in value.keys() & questions.keys()}
-        elif name in questions:
+        if value in questions.get(name, ()):
             answers[name] = value
-        elif isinstance(value, str | list):
-            for question, values in questions.items():
-                if value in values or [value] in values:
-                    answers[question] = value if value in values else [value]
+        elif isinstance(value, dict):
+            answers |= {key: value[key] for key in value.keys() & questions.keys()}
+        elif value and isinstance(value, str | list):
+            # The choices of different questions have different names.
+            whole = [q for q in questions for answer in (value, [value]) if answer in questions[q]]
+            if whole:
+                answers[whole[0]] = value if value in questions[whole[0]] else [value]
+            elif isinstance(value, list):
+                answers |= given(dict(enumerate(value)), questions)
     return answers
 
 

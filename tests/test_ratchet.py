@@ -76,6 +76,7 @@ def test_a_new_choice_is_missed(tests: Tests) -> None:
 
 
 def test_a_tier_that_is_dropped_is_missed(tests: Tests) -> None:
-    rest = [(tier, parameters) for tier, parameters in tests if "3.15" not in parameters.values()]
+    rest = [(tier, parameters) for tier, parameters in tests if "3.15" not in str(parameters)]
 
-    assert missing(rest, QUESTIONS) == ["no container test runs python_version=3.15"]
+    assert "no container test runs python_version=3.15" in missing(rest, QUESTIONS)
+    assert "no container test runs python_version=3.14" not in missing(rest, QUESTIONS)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import matrix
 import pytest
 import yaml
-from conftest import Answers, render_into, run
+from conftest import Answers, free_port, render_into, run
 from copier.errors import CopierError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -90,9 +90,11 @@ def gone(before: Path, now: Path, answers: Answers) -> set[str]:
 def findings(before: Path, now: Path) -> list[str]:
     """Say what is wrong with an update from one tree of the template to another.
 
-    A file that goes on purpose is named in the change log, between backquotes.
+    A file that goes on purpose is named below "Removed" in the change log.
     """
-    announced = set(re.findall(r"`([^`\s]+)`", (now / "CHANGELOG.md").read_text()))
+    log = (now / "CHANGELOG.md").read_text()
+    removed = "".join(re.findall(r"^### Removed\n(.*?)(?=^#|\Z)", log, re.MULTILINE | re.DOTALL))
+    announced = set(re.findall(r"`([^`\s]+)`", removed))
     found: list[str] = []
     with TemporaryDirectory() as folder:
         repository = Repository(Path(folder) / "template")
@@ -173,6 +175,18 @@ def test_a_fault_is_found(
     fault(faulty)
 
     assert any(finding in found for found in findings(older, faulty))
+
+
+def test_a_file_that_goes_on_purpose_is_announced(
+    template: Path, older: Path, tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(template, tree)
+    rename(tree)
+    log = tree / "CHANGELOG.md"
+    log.write_text(log.read_text() + "\n### Removed\n\n- `Makefile`: it is `makefile` now.\n")
+
+    assert findings(older, tree) == []
 
 
 # ------------------------------------------------------- what is new arrives
@@ -299,6 +313,39 @@ def test_an_edit_of_the_same_line_is_a_conflict(repository: Repository, tmp_path
             re.findall(r"mine \d+", text)
         )
         assert set(will[name].decode().splitlines()) <= set(text.splitlines())
+
+
+@pytest.mark.project
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("database", matrix.values("database"))
+def test_a_service_of_the_first_commit_passes_its_tests_afterwards(
+    repository: Repository, tmp_path: Path, database: str
+) -> None:
+    service = repository.copy(tmp_path / "service", FIRST, database=database)
+    (service / "src/my_service/prices.py").write_text(
+        '"""Prices."""\n\n\ndef total(*prices: int) -> int:\n'
+        '    """Add prices up, in cents."""\n    return sum(prices)\n'
+    )
+    (service / "tests/test_prices.py").write_text(
+        "from my_service.prices import total\n\n\n"
+        "def test_total() -> None:\n    assert total(1, 2) == 3\n"
+    )
+    commit(service, "mine")
+
+    update(service)
+
+    assert conflicts(service) == []
+    environment = {
+        "COMPOSE_PROJECT_NAME": f"updated-{database}",
+        "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+    }
+    settings = (service / ".env.example").read_text().replace("5432", str(free_port()))
+    (service / ".env").write_text(settings)
+    try:
+        run("make", "install", "check", cwd=service, **environment)
+        assert "tests/test_prices.py" in run("make", "test", cwd=service, **environment)
+    finally:
+        run("docker", "compose", "down", "--volumes", cwd=service, **environment)
 
 
 # ------------------------------------------------------ answers that change
