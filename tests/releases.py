@@ -1,5 +1,6 @@
 """Throw-away repositories that release the template, and services made from them."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -76,7 +77,12 @@ def last(template: Path, folder: Path) -> Path:
     if tags := git(ROOT, "tag", "--list", "v*", "--merged", "HEAD", "--sort=-version:refname"):
         return checkout(tags.splitlines()[0], folder)
     shutil.copytree(template, folder)
-    edit(folder / TABLE, 'tag: "18.6-alpine"', 'tag: "18.5-alpine"')
+    table = folder / TABLE
+    old, count = re.subn(
+        r"(name: \S+(?:/\S*otel\S*|postgres), tag: )[^ }]+", r'\1"0.1"', table.read_text()
+    )
+    table.write_text(old)
+    assert count > 1
     edit(folder / "template/.editorconfig", "root = true\n", "root = true\n# An old line\n")
     edit(folder / "template/README.md.jinja", "With Docker:", "With a Docker engine:")
     return folder

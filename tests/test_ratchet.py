@@ -10,10 +10,14 @@ from conftest import ROOT, run
 from ratchet import Tests, met, pairs
 
 # The tier that has to run a service with each choice of a question ...
-RUN_BY = {"database": "container", "observability": "container", "python_version": "container"}
+RUN_BY = {
+    "clouds": "cloud",
+    "database": "container",
+    "observability": "container",
+    "python_version": "container",
+}
 # ... or why rendering and linting are enough.
 RENDERED_ONLY = {
-    "clouds": "no service is deployed yet",
     "dependency_auto_merge": "one workflow more or less; GitHub alone can run it",
 }
 

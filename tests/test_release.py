@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, run
 from releases import commit, git
 from shell import Job
@@ -155,6 +156,18 @@ def test_a_branch_of_the_bot_is_completed_and_nothing_else_gets_in(
     assert git(remote, "show", "renovate/x:extensions/locks/none.lock") == "new"
     assert git(remote, "show", "renovate/x:copier.yml") == "old"
     assert push.calls("workflow run") == [["workflow", "run", "ci.yml", "--ref", "renovate/x"]]
+
+
+def test_the_scripts_that_are_called_exist() -> None:
+    for workflow in WORKFLOWS.glob("*.yml"):
+        scripts = re.findall(r"python (\S+\.py)", workflow.read_text())
+        assert [script for script in scripts if not (ROOT / script).exists()] == []
+
+
+def test_ci_can_be_started_on_the_branches_of_the_bot() -> None:
+    text = (WORKFLOWS / "ci.yml").read_text()
+
+    assert "workflow_dispatch" in yaml.safe_load(text)[True]  # YAML reads `on` as true
 
 
 def test_a_branch_that_is_complete_is_left_alone(checkout: Path, tmp_path: Path) -> None:

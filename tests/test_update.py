@@ -253,7 +253,7 @@ def updated(
     (service / "src/my_service/orders.py").write_text('"""Orders."""\n')
     (service / "migrations/versions/0002_orders.py").write_text('"""Orders."""\n')
     (service / "tests/test_errors.py").unlink()
-    (service / "README.md").write_text((service / "README.md").read_text() + "\nA chapter.\n")
+    edit(service / "README.md", "# My Service\n", "# My Service\n\nOur own words.\n")
     commit(service, "mine")
     update(service)
     return service
@@ -263,7 +263,7 @@ def test_edits_survive(updated: Path) -> None:
     assert "a-dependency>=1" in (updated / "pyproject.toml").read_text()
     assert "PAYMENT_KEY" in (updated / "docker-compose.yml").read_text()
     assert "A_SETTING = 1" in (updated / "src/my_service/settings.py").read_text()
-    assert (updated / "README.md").read_text().endswith("\nA chapter.\n")
+    assert "Our own words." in (updated / "README.md").read_text()
 
 
 def test_own_files_survive(updated: Path) -> None:
@@ -290,6 +290,24 @@ def test_edits_do_not_keep_the_update_out(
 
 def test_edits_apart_from_the_template_s_do_not_conflict(updated: Path) -> None:
     assert conflicts(updated) == []
+
+
+def test_an_added_cloud_secret_survives(repository: Repository, tmp_path: Path) -> None:
+    service = repository.copy(tmp_path / "service", LAST)
+    files = ("deploy/aws/task-definition.json", "deploy/gcp/service.yaml")
+    aws, gcp = (service / name for name in files)
+    secret = '{ "name": "PAYMENT_KEY", "valueFrom": "arn:aws:ssm:payment" }'
+    edit(aws, '"secrets": [\n', f'"secrets": [\n        {secret},\n')
+    edit(gcp, "          env:\n", "          env:\n            - {name: PAYMENT_KEY}\n")
+    commit(service, "mine")
+
+    update(service)
+
+    assert conflicts(service) == []
+    assert secret in aws.read_text()
+    assert "{name: PAYMENT_KEY}" in gcp.read_text()
+    changed = git(service, "diff", "--name-only", "HEAD").splitlines()
+    assert {*files} <= {*changed}, "the update has nothing to merge the secret with"
 
 
 def test_an_edit_of_the_same_line_is_a_conflict(repository: Repository, tmp_path: Path) -> None:
