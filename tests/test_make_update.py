@@ -207,13 +207,15 @@ def test_make_update_solves_the_lock_of_both_sides_and_checks(
     commit(service)
     mine = (service / "poetry.lock").read_text()
 
-    done = attempt(service, "make", "update", **POETRY)
+    options = "with=--data description='In other words'"
+    done = attempt(service, "make", "update", options, **POETRY)
 
     assert done.returncode == 0, done.stdout + done.stderr
     lock = (service / "poetry.lock").read_text()
     assert lock != mine
     assert f'name = "ruff"\nversion = "{floor}"' in lock
     assert 'name = "tenacity"\nversion = "9.0.' in lock
+    assert 'description = "In other words"' in (service / "pyproject.toml").read_text()
     assert "Success: no issues found" in done.stdout  # mypy ran
 
 
