@@ -47,7 +47,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT
     )
     for name in listed.decode().split("\0")[:-1]:
-        if name.startswith(("copier.yml", "template/", "extensions/")) and (ROOT / name).exists():
+        if (
+            name.startswith(("CHANGELOG.md", "copier.yml", "template/", "extensions/"))
+            and (ROOT / name).exists()
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     return folder
