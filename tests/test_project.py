@@ -134,9 +134,8 @@ def test_checks_and_tests_pass_on_every_interpreter_here(
     run("make", "check", "test", cwd=folder, **environment)
 
 
-def test_make_lists_its_targets(render: Render) -> None:
-    targets = run("make", cwd=render())
+def test_make_lists_all_its_targets(render: Render) -> None:
+    service = render()
+    phony = (service / "Makefile").read_text().split(".PHONY:")[1].split("\n")[0]
 
-    assert {line.split()[0] for line in targets.splitlines()} == {
-        "install", "check", "test", "run", "up", "down", "migrate", "migration", "lock", "update",
-    }  # fmt: skip
+    assert {line.split()[0] for line in run("make", cwd=service).splitlines()} == set(phony.split())
