@@ -38,14 +38,29 @@ def repository(render: Render, answers: Answers, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=matrix.values("database"))
+# Every verb is tried with each of these,
+DATABASES: list[Answers] = [{"database": database} for database in matrix.values("database")]
+# and the checks and tests with each kind of telemetry too, so that each lock is installed.
+KINDS: list[Answers] = DATABASES + [
+    {"database": database, "observability": observability}
+    for database, observability in [
+        ("none", []),
+        ("none", ["traces"]),
+        ("none", ["metrics"]),
+        ("none", ["metrics", "traces"]),
+        ("none", ["metrics", "dashboards"]),
+        ("postgresql", []),
+        ("postgresql", ["traces"]),
+    ]
+]
+
+
+@pytest.fixture(scope="module", params=DATABASES, ids=matrix.name)
 def workspace(
     request: pytest.FixtureRequest, render: Render, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Workspace]:
-    database = request.param
-    folder = repository(
-        render, {"database": database}, tmp_path_factory.mktemp("project") / "service"
-    )
+    database = request.param["database"]
+    folder = repository(render, request.param, tmp_path_factory.mktemp("project") / "service")
     settings = (folder / ".env.example").read_text().replace("5432", str(free_port()))
     (folder / ".env").write_text(settings)
     environment = {
@@ -61,11 +76,9 @@ def workspace(
         workspace.run("docker", "compose", "down", "--volumes")
 
 
-def test_make_check(workspace: Workspace) -> None:
+@pytest.mark.parametrize("workspace", KINDS, indirect=True, ids=matrix.name)
+def test_make_check_and_test(workspace: Workspace) -> None:
     workspace.run("make", "check")
-
-
-def test_make_test(workspace: Workspace) -> None:
     workspace.run("make", "test")
 
 
@@ -97,7 +110,7 @@ def test_make_run_answers(workspace: Workspace) -> None:
             os.killpg(process.pid, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("workspace", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("workspace", [{"database": "postgresql"}], indirect=True)
 def test_a_new_migration_passes_the_checks_and_the_tests(workspace: Workspace) -> None:
     models = workspace.folder / "src/my_service/models.py"
     models.write_text(models.read_text() + "    colour: Mapped[str | None]\n")
@@ -112,7 +125,7 @@ def test_a_new_migration_passes_the_checks_and_the_tests(workspace: Workspace) -
     workspace.run("make", "test")
 
 
-@pytest.mark.parametrize("workspace", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("workspace", [{"database": "postgresql"}], indirect=True)
 def test_a_migration_without_a_name_is_refused(workspace: Workspace) -> None:
     with pytest.raises(AssertionError, match="Say what changes"):
         workspace.run("make", "migration")
